@@ -1,0 +1,185 @@
+"""The bundle: one folder with all that a device needs, and the proof that nothing in it changed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from edgecc.errors import ModelError, UsageError
+from edgecc.target import Artifact
+
+MODEL = "model.onnx"
+WEIGHTS = "model.onnx.data"
+PLAN = "plan.json"
+REPORT = "report.json"
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+EXTERNAL_FROM_BYTES = 1 << 30
+"""Weights beyond this go into a file of their own: protobuf ends at 2 GB."""
+UNTIMED = ("timings_s",)
+"""What differs between two builds of the same model with the same options."""
+
+
+@contextlib.contextmanager
+def staging(out: Path) -> Iterator[Path]:
+    """Yield a new folder beside `out`; it takes the place of `out` when the block ends well.
+
+    When it does not, for whatever reason, nothing is left of it, and `out` is as it was.
+    Errors: `edgecc.errors.UsageError` where `out` is something that is not a bundle.
+    """
+    out = out.absolute()
+    check_place(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    try:
+        yield folder
+        folder.chmod(0o755)
+        _put(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_place(out: Path) -> None:
+    """Refuse to replace anything but a bundle. Errors: `edgecc.errors.UsageError`."""
+    is_bundle = out.is_dir() and (not any(out.iterdir()) or (out / MANIFEST).is_file())
+    if (out.exists() or out.is_symlink()) and not is_bundle:
+        raise UsageError(
+            f"{out} exists and is not a bundle of edgecc", hint="give another folder with --out"
+        )
+
+
+def _put(folder: Path, out: Path) -> None:
+    """Move `folder` to `out`; what was there comes back if that fails."""
+    old = folder.with_suffix(".old")
+    if out.exists():
+        out.rename(old)
+    try:
+        folder.rename(out)
+    except BaseException:
+        if old.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def save_model(model: ir.Model, folder: Path) -> Path:
+    """Write the model into `folder`, its initialisers in the order of their first use."""
+    graph = model.graph
+    used = {
+        v.name: v for node in graph for v in node.inputs if v is not None and v.is_initializer()
+    }
+    rest = {name: v for name, v in graph.initializers.items() if name not in used}
+    graph.initializers.clear()
+    for value in [*used.values(), *rest.values()]:
+        graph.register_initializer(value)
+    tensors = [value.const_value for value in graph.initializers.values()]
+    large = sum(t.nbytes for t in tensors if t is not None) > EXTERNAL_FROM_BYTES
+    in_files = any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors)
+    if in_files and not large:
+        ir.external_data.load_to_model(model)
+    ir.save(model, folder / MODEL, external_data=WEIGHTS if large else None)
+    return folder / MODEL
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write readable JSON; numbers that JSON does not know are an error."""
+    path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def write_manifest(folder: Path, versions: dict[str, str], model_sha256: str) -> None:
+    """Write the digest of every file, and the versions of all that made them.
+
+    `content_sha256` is the digest of the bundle but for its timings: two builds of the same model
+    with the same options and versions have the same.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): {"sha256": digest(path), "size_bytes": _size(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    report = json.loads((folder / REPORT).read_text())
+    untimed = {key: value for key, value in report.items() if key not in UNTIMED}
+    content = {name: file["sha256"] for name, file in files.items() if name != REPORT}
+    content[REPORT] = hashlib.sha256(json.dumps(untimed, sort_keys=True).encode()).hexdigest()
+    write_json(
+        folder / MANIFEST,
+        {
+            "schema_version": SCHEMA_VERSION,
+            "model_sha256": model_sha256,
+            "versions": versions,
+            "content_sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest(),
+            "files": files,
+        },
+    )
+
+
+def read(folder: Path) -> tuple[dict[str, Any], Artifact]:
+    """Return the report of a bundle and what its backend left.
+
+    Errors: `edgecc.errors.ModelError` for a folder that is not a whole bundle.
+    """
+    report = _read_json(folder, REPORT)
+    try:
+        return report, Artifact.from_json(report["artifact"])
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{folder / REPORT} is damaged: {error!r}") from None
+
+
+def check(folder: Path) -> dict[str, Any]:
+    """Compare every file with the manifest; return the manifest.
+
+    Errors: `edgecc.errors.ModelError` for a file that is missing, changed or not listed.
+    """
+    manifest = _read_json(folder, MANIFEST)
+    listed = manifest.get("files", {})
+    present = {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != MANIFEST
+    }
+    wrong = [f"{name} is missing" for name in sorted(listed.keys() - present)]
+    wrong += [f"{name} is not in the manifest" for name in sorted(present - listed.keys())]
+    wrong += [
+        f"{name} has changed"
+        for name in sorted(listed.keys() & present)
+        if digest(folder / name) != listed[name]["sha256"]
+    ]
+    if wrong:
+        raise ModelError(f"the bundle {folder} is not as it was built: {'; '.join(wrong)}")
+    return manifest
+
+
+def digest(path: Path) -> str:
+    """Return a file's SHA-256."""
+    with path.open("rb") as stream:
+        found = hashlib.sha256()
+        while chunk := stream.read(1 << 20):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def _size(path: Path) -> int:
+    return os.stat(path).st_size
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise ModelError(f"there is no bundle at {folder}", hint="edgecc build makes one")
+    try:
+        data = json.loads((folder / name).read_text())
+    except OSError as error:
+        raise ModelError(f"{folder} is not a bundle of edgecc: {name}: {error.strerror}") from None
+    except ValueError as error:
+        raise ModelError(f"{folder / name} is damaged: {error}") from None
+    if not isinstance(data, dict):
+        raise ModelError(f"{folder / name} is damaged: it is no JSON object")
+    return data

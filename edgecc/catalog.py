@@ -1,0 +1,155 @@
+"""What there is: every pass, backend and board. The one file that imports `passes` and `targets`.
+
+Third parties add theirs through the entry points `edgecc.passes` (a `Pass` class) and
+`edgecc.targets` (a `Backend` class, or a folder of board files as a `pathlib.Path`).
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+from pydantic import ValidationError
+
+from edgecc.errors import EdgeccError, UsageError, did_you_mean
+from edgecc.pipeline import Pipeline
+from edgecc.rewrite import Pass
+from edgecc.target import Backend, Target
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PASSES = (
+    "passes.prepare.inline_functions:InlineFunctions",
+    "passes.prepare.lift_constants:LiftConstants",
+    "passes.prepare.infer_shapes:InferShapes",
+    "passes.prepare.fold_constants:FoldConstants",
+    "passes.prepare.remove_identities:RemoveIdentities",
+    "passes.prepare.widen_float16:WidenFloat16",
+    "passes.prepare.resolve_auto_pad:ResolveAutoPad",
+    "passes.prepare.fold_pad:FoldPad",
+    "passes.prepare.fold_batchnorm:FoldBatchnorm",
+    "passes.prepare.fold_affine:FoldAffine",
+    "passes.prepare.remove_unused:RemoveUnused",
+    "passes.prepare.name_everything:NameEverything",
+    "passes.decompose.basis:Basis",
+    "passes.decompose.dac:Dac",
+    "passes.legalise.lower_opset:LowerOpset",
+)
+BACKENDS = (
+    "targets.onnxruntime:OnnxruntimeBackend",
+    "targets.tvm:TvmBackend",
+    "targets.tensorrt:TensorrtBackend",
+)
+
+
+@functools.cache
+def passes() -> dict[str, type[Pass]]:
+    """Return every pass by its name, in the order in which the product uses them."""
+    found = {}
+    for kind in _load(PASSES, "edgecc.passes"):
+        found[kind.name] = kind
+    return found
+
+
+@functools.cache
+def backends() -> dict[str, Backend]:
+    """Return every backend by its name."""
+    made = [kind() for kind in _load(BACKENDS, "edgecc.targets") if not isinstance(kind, Path)]
+    return {backend.name: backend for backend in made}
+
+
+@functools.cache
+def targets() -> dict[str, Target]:
+    """Return every board by its name."""
+    folders = [_ours("targets") / "boards"]
+    folders += [found for found in _plugins("edgecc.targets") if isinstance(found, Path)]
+    found = {}
+    for file in sorted(file for folder in folders for file in folder.glob("*.toml")):
+        try:
+            target = Target(**tomllib.loads(file.read_text()))
+        except (ValidationError, tomllib.TOMLDecodeError) as error:
+            raise EdgeccError(f"the board file {file} is damaged: {error}") from None
+        found[target.name] = target
+    return found
+
+
+def pipeline(text: str) -> Pipeline:
+    """Read the text form of a pipeline. Errors: `edgecc.errors.UsageError`."""
+    return Pipeline.parse(text, passes())
+
+
+def prepare() -> Pipeline:
+    """Return the passes that every model goes through first."""
+    _ours("passes")
+    return pipeline(import_module("passes.prepare").PREPARE)
+
+
+def infer_shapes(model: ir.Model) -> None:
+    """Fill in the types and shapes of `model`, those too that it computes from others.
+
+    Errors: `edgecc.errors.ModelError`.
+    """
+    pipeline("infer_shapes, fold_constants, infer_shapes").run(model)
+
+
+def target(name: str) -> Target:
+    """Return the board called `name`. Errors: `edgecc.errors.UsageError`."""
+    if name not in targets():
+        raise UsageError(f"there is no target named '{name}'", hint=did_you_mean(name, targets()))
+    return targets()[name]
+
+
+def backend(name: str, board: Target | None = None) -> Backend:
+    """Return the backend called `name`, if it can serve `board`.
+
+    Errors: `edgecc.errors.UsageError`.
+    """
+    known = board.backends if board else tuple(backends())
+    if name not in known or name not in backends():
+        of = f" for {board.name}" if board else ""
+        raise UsageError(f"there is no backend '{name}'{of}", hint=did_you_mean(name, known))
+    return backends()[name]
+
+
+def _load(ours: tuple[str, ...], group: str) -> Iterator[Any]:
+    for path in ours:
+        module, _, name = path.partition(":")
+        _ours(module.partition(".")[0])
+        yield getattr(import_module(module), name)
+    yield from _plugins(group)
+
+
+def _plugins(group: str) -> Iterator[Any]:
+    yield from map(_loaded, entry_points(group=group))
+
+
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except ImportError as error:
+        raise EdgeccError(
+            f"the plugin '{point.name}' ({point.value}) cannot be imported: {error}",
+            hint=f"reinstall or remove the package {point.dist.name if point.dist else ''}",
+        ) from error
+
+
+def _ours(package: str) -> Path:
+    """The folder of `passes` or `targets`, once it is sure that it is edgecc's own."""
+    here = Path(__file__).resolve().parent.parent
+    module = import_module(package)
+    found = Path(module.__file__ or "").resolve().parent
+    if found.parent != here:
+        raise EdgeccError(
+            f"another package named '{package}' stands before edgecc's: {found}",
+            hint="start edgecc from another folder, or in a virtual environment of its own",
+        )
+    return found

@@ -1,0 +1,117 @@
+"""A convolution as numbers, read from its node once, and the refusal to do something with it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a rewrite does not fit a convolution: an answer that is reported, not an error."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    """An ONNX Conv with constant weights, in any number of spatial dimensions.
+
+    `pads` is ONNX's: all beginnings, then all ends.
+    """
+
+    name: str
+    weight: Array
+    """(O, I/G, *kernel), float32 or float64."""
+    bias: Array | None
+    """(O,)"""
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+    groups: int
+
+    @property
+    def out_channels(self) -> int:
+        """O."""
+        return int(self.weight.shape[0])
+
+    @property
+    def in_channels(self) -> int:
+        """I."""
+        return int(self.weight.shape[1]) * self.groups
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """The kernel's size along each spatial dimension."""
+        return tuple(self.weight.shape[2:])
+
+    @property
+    def taps(self) -> int:
+        """How many positions the kernel has (kh * kw)."""
+        return math.prod(self.kernel)
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every filter sees one input channel of several."""
+        return self.weight.shape[1] == 1 and self.groups > 1
+
+    @property
+    def macs_per_position(self) -> int:
+        """Multiply-adds for one output position (all channels)."""
+        return int(self.weight.size)
+
+    def grouped(self) -> Array:
+        """The weight in float64, by group: (G, O/G, I/G, taps)."""
+        shape = (self.groups, self.out_channels // self.groups, self.weight.shape[1], self.taps)
+        return self.weight.astype(np.float64).reshape(shape)
+
+
+def read(node: ir.Node) -> Conv | Refusal:
+    """Read a Conv node as numbers, or say why it is not one a rewrite can use."""
+    if node.op_type == "ConvTranspose":
+        return Refusal("it is a transposed convolution")
+    weight = constant(node.inputs[1])
+    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if weight is None or (bias is None and len(node.inputs) > 2 and node.inputs[2] is not None):
+        return Refusal("its weights are computed at run time")
+    if weight.dtype not in (np.float32, np.float64):
+        return Refusal(f"its weights are {weight.dtype}")
+    if not np.isfinite(weight).all():
+        return Refusal("its weights hold NaN or infinity")
+    spatial = weight.ndim - 2
+    auto_pad = node.attributes.get_string("auto_pad", "NOTSET")
+    if auto_pad not in ("NOTSET", "VALID"):
+        return Refusal(f"its pads are {auto_pad} of an unknown size; --shape would fix it")
+    pads = [0] * (2 * spatial) if auto_pad == "VALID" else ints(node, "pads", [0] * (2 * spatial))
+    return Conv(
+        name=node.name or "",
+        weight=weight,
+        bias=bias,
+        strides=tuple(ints(node, "strides", [1] * spatial)),
+        pads=tuple(pads),
+        dilations=tuple(ints(node, "dilations", [1] * spatial)),
+        groups=node.attributes.get_int("group", 1),
+    )
+
+
+def constant(value: ir.Value | None) -> Array | None:
+    """Return the numbers of a value that never changes, else None."""
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    return value.const_value.numpy()
+
+
+def ints(node: ir.Node, name: str, default: list[int]) -> list[int]:
+    """Return a list attribute of a node, or what ONNX takes in its place."""
+    found = node.attributes.get(name)
+    return default if found is None else list(found.as_ints())

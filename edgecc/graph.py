@@ -1,0 +1,71 @@
+"""Surgery on onnx-ir graphs that several passes need, each done in one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+
+LIGHT_BYTES = 1024
+"""Initialisers up to this size may be shapes, axes or pads, whose values ONNX's checks need."""
+
+
+def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
+    """Add a constant called `name`, or with a number behind where the graph has that name."""
+    number, fresh = 0, name
+    while fresh in graph.initializers:
+        number += 1
+        fresh = f"{name}.{number}"
+    tensor = ir.tensor(array, name=fresh)
+    value = ir.Value(
+        name=fresh,
+        shape=ir.Shape(array.shape),
+        type=ir.TensorType(tensor.dtype),
+        const_value=tensor,
+    )
+    graph.register_initializer(value)
+    return value
+
+
+def drop_initializer(graph: ir.Graph, value: ir.Value | None) -> None:
+    """Remove a constant that nothing reads any more."""
+    if value is None or not value.is_initializer() or value.uses() or value.is_graph_output():
+        return
+    graph.initializers.pop(value.name or "", None)
+
+
+def take_over(old: ir.Value, new: ir.Value) -> None:
+    """Let `new` stand for `old`: its readers, its place among the outputs, its name and type.
+
+    The node that made `old` is left without readers, and removed.
+    """
+    node = old.producer()
+    assert node is not None
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    inputs = list(node.inputs)
+    name, shape, kind = old.name, old.shape, old.type
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+    new.name, new.shape, new.type = name, shape, kind
+    for value in inputs:
+        drop_initializer(graph, value)
+
+
+def without_weights(model: ir.Model) -> onnx.ModelProto:
+    """Return the model with its large initialisers as inputs: what fits through ONNX's own tools,
+    which take no message above 2 GB.
+    """
+    light = model.clone()
+    for value in list(light.graph.initializers.values()):
+        tensor = value.const_value
+        assert tensor is not None  # validated at load
+        value.type = ir.TensorType(tensor.dtype)
+        value.shape = ir.Shape(list(tensor.shape.numpy()))
+        if tensor.nbytes > LIGHT_BYTES:
+            light.graph.initializers.pop(value.name or "")
+            if not value.is_graph_input():
+                light.graph.inputs.append(value)
+    return ir.to_proto(light)

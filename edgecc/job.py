@@ -1,0 +1,186 @@
+"""The main job: from a trained model to a bundle for a target. Reading this is reading edgecc."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from edgecc import bundle, catalog, shapes
+from edgecc.cost import Ledger, parameters
+from edgecc.errors import UsageError
+from edgecc.model import load, model_sha256
+from edgecc.oracle import Difference
+from edgecc.pipeline import Pipeline, Report, make_pass
+from edgecc.plan import Plan
+from edgecc.report import record
+from edgecc.rewrite import Decision
+from edgecc.shapes import Shape, Shapes
+from edgecc.target import Arrays, Artifact, Backend, Target, this_arch
+from edgecc.verify import DebugPasses, Proofs
+
+Progress = Callable[[str], None]
+"""Called with the name of each stage as it begins."""
+STAGES = ("load", "reference", "prepare", "rewrite", "legalise", "verify", "lower", "bundle")
+_MADE_WITH = ("edgecc", "numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript")
+
+
+@dataclass(frozen=True)
+class Build:
+    """A finished build: where the bundle lies, and its record (the content of report.json)."""
+
+    folder: Path
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model as it came in, and the shapes that its figures are for."""
+
+    path: Path
+    graph: ir.Model
+    shapes: Shapes
+    record: dict[str, Any]
+    params: int
+
+    @classmethod
+    def read(cls, path: Path, given: Mapping[str, Shape], *, dynamic: bool) -> Source:
+        """Load, validate and measure the model at `path`."""
+        graph = load(path)
+        described = record.of_model(graph, path.name, model_sha256(path), path.stat().st_size)
+        params = parameters(graph)
+        settled = shapes.settle(graph, given, dynamic=dynamic)
+        probe = graph.clone()
+        catalog.infer_shapes(probe)
+        shapes.check_sizes(probe)
+        return cls(path, graph, settled, described, params)
+
+
+@dataclass
+class Clock:
+    """Seconds by stage."""
+
+    tell: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage, and tell that it begins."""
+        self.tell(name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 4)
+
+
+def build(
+    model: str | Path,
+    target: str = "host",
+    *,
+    backend: str | None = None,
+    passes: str | None = None,
+    plan: str | Path | None = None,
+    shape: Mapping[str, Shape] | None = None,
+    out: str | Path | None = None,
+    inputs: str | Path | None = None,
+    debug_passes: str | Path | None = None,
+    progress: Progress = lambda stage: None,
+) -> Build:
+    """Rewrite and lower `model` for `target` and leave a bundle in `out`.
+
+    `passes` is a pipeline's text, "" rewrites nothing, None is the target's default; `plan` is
+    the plan.json of an earlier build. `shape` fixes inputs. `inputs` is an .npz to verify with
+    instead of random numbers. `debug_passes` is a folder for the model after each pass.
+    Errors: `edgecc.errors.EdgeccError` and its kinds; a failed build leaves nothing behind.
+    """
+    path, board = Path(model), catalog.target(target)
+    lowering = catalog.backend(backend or board.backend, board)
+    rewrites = read_rewrites(board, passes, plan)
+    versions = {**_versions(), **lowering.versions()}
+    folder = Path(out) if out is not None else Path(f"{path.stem}-{board.name}")
+    clock = Clock(progress)
+    with bundle.staging(folder) as stage:
+        with clock.stage("load"):
+            source = Source.read(path, shape or {}, dynamic=lowering.dynamic)
+        with clock.stage("reference"):
+            own = Path(inputs) if inputs else None
+            proofs = Proofs.of(path, source.graph, source.shapes.inputs, own)
+            debug = [DebugPasses(Path(debug_passes), proofs)] if debug_passes else []
+        with clock.stage("prepare"):
+            prepared = catalog.prepare().run(source.graph, debug)
+            before = proofs.check_prepared(path, bundle.save_model(source.graph, stage))
+        with clock.stage("rewrite"):
+            ledger = Ledger(source.graph, source.shapes.inputs, catalog.infer_shapes)
+            decided = rewrites.run(source.graph, [ledger, *debug])
+        with clock.stage("legalise"):
+            legalised = _legalisation(board, lowering).run(source.graph, debug)
+            _sign(source.graph)
+            written = bundle.save_model(source.graph, stage)
+        with clock.stage("verify"):
+            outputs = proofs.run(written)
+        with clock.stage("lower"):
+            artifact = lowering.build(written, board, stage)
+            lowered = _check_lowered(lowering, artifact, stage, proofs, outputs)
+        report = {
+            **record.of_build(source.record, board.name, str(rewrites), source.shapes),
+            **record.of_costs(source.params, ledger.costs),
+            "decisions": record.of_decisions(decided, ledger.costs),
+            "passes": record.of_passes([*prepared, *legalised]),
+            "verify": record.of_verify(proofs, before, proofs.compare(outputs), lowered),
+            "artifact": artifact.to_json(),
+            **({"debug": debug[0].to_json()} if debug else {}),
+        }
+        with clock.stage("bundle"):
+            made = Plan.of(source.record["sha256"], _decisions(decided), catalog.passes())
+            (stage / bundle.PLAN).write_text(made.to_json())
+            report["timings_s"] = clock.seconds
+            bundle.write_json(stage / bundle.REPORT, report)
+            bundle.write_manifest(stage, versions, source.record["sha256"])
+    return Build(folder, report)
+
+
+def read_rewrites(board: Target, passes: str | None, plan: str | Path | None) -> Pipeline | Plan:
+    """Return what rewrites the model: the user's passes or plan, or the target's default."""
+    if passes is not None and plan is not None:
+        raise UsageError("--passes and --plan exclude each other")
+    if plan is not None:
+        return Plan.read(Path(plan), catalog.passes())
+    return catalog.pipeline(board.passes if passes is None else passes)
+
+
+def _decisions(reports: list[Report]) -> list[Decision]:
+    return [decision for report in reports for decision in report.decisions]
+
+
+def _legalisation(board: Target, lowering: Backend) -> Pipeline:
+    """What the backend and the board's engine ask of the model."""
+    legal = catalog.pipeline(lowering.legalise)
+    if board.opset_max is None:
+        return legal
+    options = {"opset": board.opset_max, "reader": board.opset_reader or board.name}
+    return legal + Pipeline((make_pass("lower_opset", options, catalog.passes()),))
+
+
+def _check_lowered(
+    lowering: Backend, artifact: Artifact, folder: Path, proofs: Proofs, expected: Arrays
+) -> Difference | None:
+    """How far the lowered network is from the model, where it can run on this machine."""
+    if artifact.missing or artifact.machine not in (None, this_arch()):
+        return None
+    with lowering.open(folder, artifact) as session:
+        return proofs.check_lowered(session, expected)
+
+
+def _sign(graph: ir.Model) -> None:
+    graph.producer_name, graph.producer_version = "edgecc", version("edgecc")
+
+
+def _versions() -> dict[str, str]:
+    """The versions of what rewrites and checks a model."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _MADE_WITH}}

@@ -1,0 +1,132 @@
+"""onnxruntime as the judge of numbers: what a model computes, and how far two models are apart."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgecc.errors import ModelError, UsageError
+from edgecc.shapes import Shape
+
+Arrays = dict[str, npt.NDArray[Any]]
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one output is from what it should be."""
+
+    max_abs_error: float
+    max_rel_error: float
+    """The largest absolute error over the largest magnitude of the reference output."""
+
+    def to_json(self) -> dict[str, float]:
+        """Return plain data."""
+        return asdict(self)
+
+
+def run(model: Path, inputs: Arrays) -> Arrays:
+    """Compute a model's outputs in onnxruntime.
+
+    Errors: `edgecc.errors.ModelError` where onnxruntime takes neither the model nor the inputs.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(
+            str(model), options, providers=["CPUExecutionProvider"]
+        )
+        results = session.run(None, inputs)
+    except Exception as error:  # onnxruntime raises a type of its own for each status
+        sizes = ", ".join(f"{name}:{','.join(map(str, a.shape))}" for name, a in inputs.items())
+        raise ModelError(
+            f"onnxruntime cannot run {model.name} at {sizes}: {_cause(error)}",
+            hint="if a dynamic size was assumed wrongly, give it: --shape INPUT:1,3,224,224",
+        ) from None
+    return {
+        value.name: np.asarray(result)
+        for value, result in zip(session.get_outputs(), results, strict=True)
+    }
+
+
+def random_inputs(model: ir.Model, shapes: Mapping[str, Shape]) -> Arrays:
+    """Return inputs for `model`: standard normal numbers, small whole ones, or a fair coin.
+
+    The same for the same name, type and shape, whatever else the model has.
+    """
+    arrays: Arrays = {}
+    for value in model.graph.inputs:
+        name = value.name or ""
+        if name not in shapes:  # an initialiser, listed as an input by an old exporter
+            continue
+        random = np.random.default_rng([SEED, zlib.crc32(name.encode())])
+        if value.dtype is None or value.dtype == ir.DataType.STRING:
+            raise ModelError(f"input '{name}' is not a tensor of numbers")
+        dtype = value.dtype.numpy()
+        if np.issubdtype(dtype, np.bool_):
+            arrays[name] = random.integers(0, 2, shapes[name]).astype(dtype)
+        elif np.issubdtype(dtype, np.integer):
+            arrays[name] = random.integers(0, 4, shapes[name]).astype(dtype)
+        else:
+            arrays[name] = random.standard_normal(shapes[name]).astype(dtype)
+    return arrays
+
+
+def read_inputs(path: Path, shapes: Mapping[str, Shape]) -> Arrays:
+    """Read the user's own inputs: an .npz with an array for each input.
+
+    Errors: `edgecc.errors.UsageError`.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the inputs in {path}: {error}") from None
+    if missing := shapes.keys() - arrays.keys():
+        raise UsageError(
+            f"{path} has no array '{min(missing)}'", hint=f"it has {', '.join(arrays) or 'none'}"
+        )
+    return {name: arrays[name] for name in shapes}
+
+
+def differences(reference: Arrays, other: Arrays) -> dict[str, Difference]:
+    """Compare outputs by name; NaN equals NaN, and is infinitely far from a number."""
+    return {name: _difference(array, other[name]) for name, array in reference.items()}
+
+
+def worst(found: Mapping[str, Difference]) -> Difference:
+    """Return the largest errors over all outputs."""
+    return Difference(
+        max((d.max_abs_error for d in found.values()), default=0.0),
+        max((d.max_rel_error for d in found.values()), default=0.0),
+    )
+
+
+def _difference(reference: npt.NDArray[Any], other: npt.NDArray[Any]) -> Difference:
+    if reference.shape != other.shape:
+        return Difference(np.inf, np.inf)
+    if not np.issubdtype(reference.dtype, np.number):
+        wrong = float(not np.array_equal(reference, other))
+        return Difference(wrong, wrong)
+    a, b = reference.astype(np.float64), other.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    if same.all():
+        return Difference(0.0, 0.0)
+    gap = np.abs(np.where(same, 0.0, a - b))
+    largest = float(np.max(gap)) if np.isfinite(gap).all() else float("inf")
+    scale = float(np.max(np.abs(a), initial=0.0, where=np.isfinite(a)))
+    return Difference(largest, largest / scale if scale > 0 else float("inf"))
+
+
+def _cause(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) < 300 else text[:300] + " ..."

@@ -1,0 +1,143 @@
+"""A plan: for each convolution the pass and the options that rewrite it. Editable, re-appliable."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgecc.errors import UsageError, did_you_mean
+from edgecc.pipeline import Observer, Report, make_pass
+from edgecc.rewrite import CONVOLUTIONS, ConvRewrite, Decision, Pass
+
+SCHEMA_VERSION = 1
+
+
+class Step(BaseModel):
+    """What becomes of one convolution; no pass leaves it as it is."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    family: str | None
+    options: dict[str, Any] = {}
+
+
+class PlanFile(BaseModel):
+    """The JSON form of a plan."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int
+    model_sha256: str
+    """The model it was made for; another one with the same names takes it too."""
+    convolutions: dict[str, Step]
+    """By name, in the order of the network. A convolution that is not named stays as it is."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rewrites by the name of the convolution, and the model they were made for."""
+
+    model_sha256: str
+    steps: Mapping[str, ConvRewrite | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model_sha256: str, decisions: Iterable[Decision], known: Known) -> Plan:
+        """Return the plan that repeats what `decisions` did."""
+        steps: dict[str, ConvRewrite | None] = {}
+        for decision in decisions:
+            if decision.options is not None:
+                made = make_pass(decision.by, decision.options, known)
+                steps[decision.node] = made if isinstance(made, ConvRewrite) else None
+            else:
+                steps.setdefault(decision.node, None)
+        return cls(model_sha256, steps)
+
+    @classmethod
+    def read(cls, path: Path, known: Known) -> Plan:
+        """Read a plan file. Errors: `edgecc.errors.UsageError`."""
+        try:
+            file = PlanFile.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise UsageError(f"cannot read the plan {path}: {error.strerror}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise UsageError(f"the plan {path} is not one: {where}: {first['msg']}") from None
+        if file.schema_version != SCHEMA_VERSION:
+            raise UsageError(
+                f"the plan {path} has schema_version {file.schema_version}; this edgecc reads "
+                f"{SCHEMA_VERSION}"
+            )
+        return cls(
+            file.model_sha256, {n: _rewrite(n, s, known) for n, s in file.convolutions.items()}
+        )
+
+    def to_json(self) -> str:
+        """Return the text of the plan file."""
+        file = PlanFile(
+            schema_version=SCHEMA_VERSION,
+            model_sha256=self.model_sha256,
+            convolutions={
+                name: Step(
+                    family=step.name if step else None, options=step.options() if step else {}
+                )
+                for name, step in self.steps.items()
+            },
+        )
+        return json.dumps(file.model_dump(), indent=2) + "\n"
+
+    def run(self, model: ir.Model, observers: Iterable[Observer] = ()) -> list[Report]:
+        """Rewrite `model` as planned, in place; then what that made, where the plan names it.
+
+        Errors: `edgecc.errors.UsageError` for a name that is not a convolution of the model.
+        """
+        waiting = [node for node in model.graph if node.op_type in CONVOLUTIONS]
+        seen: set[str] = set()
+        reports = []
+        while waiting:
+            start = time.perf_counter()
+            seen.update(node.name or "" for node in waiting)
+            decisions, made = self._wave(waiting)
+            reports.append(Report("plan", decisions, time.perf_counter() - start))
+            for observe in observers:
+                observe(reports[-1], model)
+            waiting = [node for node in made if self.steps.get(node.name or "")]
+            seen.update(node.name or "" for node in made)
+        if unknown := [name for name in self.steps if name not in seen]:
+            raise UsageError(
+                f"the plan names '{unknown[0]}', which is no convolution of this model",
+                hint=did_you_mean(unknown[0], seen),
+            )
+        return reports
+
+    def _wave(self, nodes: list[ir.Node]) -> tuple[list[Decision], list[ir.Node]]:
+        """Rewrite `nodes`; return what was decided and the nodes that took their places."""
+        decisions, made = [], []
+        for node in nodes:
+            step = self.steps.get(node.name or "")
+            if step is None:
+                decisions.append(Decision(node.name or "", "plan", refusal="the plan leaves it"))
+                continue
+            decision, new = step.apply(node)
+            decisions.append(decision)
+            made += new
+        return decisions, made
+
+
+Known = Mapping[str, type[Pass]]
+
+
+def _rewrite(name: str, step: Step, known: Known) -> ConvRewrite | None:
+    if step.family is None:
+        return None
+    made = make_pass(step.family, step.options, known)
+    if not isinstance(made, ConvRewrite):
+        raise UsageError(f"the plan rewrites '{name}' with {made.name}, which is for whole models")
+    return made

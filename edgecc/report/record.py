@@ -1,0 +1,119 @@
+"""The record of a build: plain data, the content of report.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from edgecc.cost import Cost, Costs
+from edgecc.oracle import Difference, worst
+from edgecc.pipeline import Report
+from edgecc.rewrite import Decision
+from edgecc.shapes import Shapes
+from edgecc.verify import Proofs
+
+SCHEMA_VERSION = 1
+
+
+def of_model(model: ir.Model, name: str, sha256: str, size_bytes: int) -> dict[str, Any]:
+    """Describe the model as it was given."""
+    return {
+        "name": name,
+        "sha256": sha256,
+        "size_bytes": size_bytes,
+        "opset": model.opset_imports.get("", 0),
+        "inputs": [_tensor(value) for value in model.graph.inputs],
+        "outputs": [_tensor(value) for value in model.graph.outputs],
+    }
+
+
+def of_build(model: dict[str, Any], target: str, rewrites: str, shapes: Shapes) -> dict[str, Any]:
+    """What was asked for, and the input shapes that every figure of the record is for."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": model,
+        "target": target,
+        "rewrites": rewrites,
+        "shapes": {
+            "inputs": {name: list(shape) for name, shape in shapes.inputs.items()},
+            "assumed": shapes.assumed,
+        },
+    }
+
+
+def of_costs(params: int, ledger: Sequence[Costs]) -> dict[str, Any]:
+    """Multiply-adds and parameters; `params` is what the model came with, BatchNorm included."""
+    first, last = ledger[0], ledger[-1]
+    return {
+        "macs": {"before": first.total.macs, "after": last.total.macs},
+        "params": {"before": params, "after": last.total.params},
+        "uncounted": last.uncounted,
+    }
+
+
+def of_verify(
+    proofs: Proofs,
+    prepared: Difference,
+    rewritten: Mapping[str, Difference],
+    lowered: Difference | None,
+) -> dict[str, Any]:
+    """Output errors: of the whole rewrite against the original, and of the steps that are exact."""
+    return {
+        **worst(rewritten).to_json(),
+        "outputs": {name: found.to_json() for name, found in rewritten.items()},
+        "inputs": proofs.used,
+        "prepared": prepared.to_json(),
+        "lowered": lowered.to_json() if lowered else None,
+    }
+
+
+def of_passes(reports: Sequence[Report]) -> list[dict[str, Any]]:
+    """What each pass did and what it refused, but for the convolutions' decisions."""
+    return [
+        {
+            "pass": report.by,
+            "applied": [_line(d) for d in report.decisions if d.applied],
+            "refused": [_line(d) for d in report.decisions if not d.applied],
+        }
+        for report in reports
+    ]
+
+
+def of_decisions(reports: Sequence[Report], ledger: Sequence[Costs]) -> list[dict[str, Any]]:
+    """One entry for each convolution and pass; `ledger` has the costs before and after each."""
+    return [
+        _decision(decision, before.by_node, after.by_node)
+        for report, before, after in zip(reports, ledger[:-1], ledger[1:], strict=True)
+        for decision in report.decisions
+    ]
+
+
+def _decision(
+    decision: Decision, before: Mapping[str, Cost], after: Mapping[str, Cost]
+) -> dict[str, Any]:
+    old = before.get(decision.node, Cost())
+    new = sum((after.get(name, Cost()) for name in decision.made), Cost()) if decision.made else old
+    return {
+        "convolution": decision.node,
+        "family": decision.by if decision.applied else None,
+        "options": decision.options,
+        "refused_by": None if decision.applied else decision.by,
+        "refusal": decision.refusal,
+        "error": decision.error,
+        "nodes": list(decision.made) or [decision.node],
+        "macs": {"before": old.macs, "after": new.macs},
+        "params": {"before": old.params, "after": new.params},
+    }
+
+
+def _line(decision: Decision) -> dict[str, str]:
+    text = decision.note if decision.applied else decision.refusal
+    return {"node": decision.node, "what": text or ""}
+
+
+def _tensor(value: ir.Value) -> dict[str, Any]:
+    sizes = [s if isinstance(s, int) else s.value for s in value.shape or ()]
+    dtype = value.dtype.name.lower() if value.dtype else None
+    return {"name": value.name, "dtype": dtype, "shape": sizes}

@@ -1,0 +1,147 @@
+"""The sizes of a model's inputs: as the file says, as the user says, or assumed and told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from edgecc.errors import ModelError, UsageError, did_you_mean
+
+Shape = tuple[int, ...]
+ASSUMED_BATCH = 1
+ASSUMED_SIZE = 224
+"""What a dynamic height or width is taken for where a figure needs a number."""
+MAX_BYTES = 1 << 34
+"""A single tensor beyond this is taken for a mistake or an attack."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The shape of every input, complete, and which of them the model does not fix."""
+
+    inputs: dict[str, Shape]
+    assumed: dict[str, str]
+    """Inputs with dynamic sizes, and those sizes in words: "N is 1, H is 224"."""
+
+
+def parse_shape(text: str, inputs: Sequence[str]) -> tuple[str, Shape]:
+    """Read "INPUT:1,3,224,224"; the name may be left out where there is one input only.
+
+    Errors: `edgecc.errors.UsageError`.
+    """
+    name, colon, sizes = text.rpartition(":")
+    if not colon and len(inputs) == 1:
+        name = inputs[0]
+    try:
+        shape = tuple(int(size) for size in sizes.replace("x", ",").split(","))
+    except ValueError:
+        raise UsageError(
+            f"'{text}' is not a shape", hint="write --shape INPUT:1,3,224,224"
+        ) from None
+    if name not in inputs:
+        raise UsageError(f"the model has no input '{name}'", hint=did_you_mean(name, inputs))
+    if min(shape) < 1:
+        raise UsageError(f"'{text}' has a size below 1")
+    return name, shape
+
+
+def fix(model: ir.Model, shapes: Mapping[str, Shape]) -> None:
+    """Write the user's shapes into the model's inputs and forget all that followed from the old.
+
+    Errors: `edgecc.errors.UsageError` where the model has another rank or another fixed size.
+    """
+    for name, shape in shapes.items():
+        value = next(v for v in model.graph.inputs if v.name == name)
+        old = list(value.shape or ())
+        clash = len(old) != len(shape) or any(
+            isinstance(a, int) and a != b for a, b in zip(old, shape, strict=False)
+        )
+        if clash:
+            raise UsageError(
+                f"--shape {name}:{_text(shape)} does not fit the model, where it is {_text(old)}"
+            )
+        value.shape = ir.Shape(shape)
+    if shapes:
+        for node in model.graph:
+            for value in node.outputs:
+                value.shape = None
+
+
+def settle(model: ir.Model, given: Mapping[str, Shape], *, dynamic: bool) -> Shapes:
+    """Write the shapes that the user gave into the model; complete the rest for the figures.
+
+    A size that stays open is taken for 1 in front (the batch), for what the convolution behind it
+    wants as channels, and else for `ASSUMED_SIZE`; a name means the same everywhere. Where the
+    backend is not `dynamic`, an open batch is fixed at 1, and other open sizes are an error.
+    Errors: `edgecc.errors.UsageError`, `edgecc.errors.ModelError`.
+    """
+    fix(model, given)
+    found = _complete(model)
+    if found.assumed and not dynamic:
+        for value in model.graph.inputs:
+            if any(not isinstance(size, int) for size in list(value.shape or ())[1:]):
+                raise ModelError(
+                    f"input '{value.name}' has open sizes ({_text(list(value.shape or ()))}), and "
+                    "this backend compiles for fixed ones",
+                    hint=f"give them: --shape {value.name}:{_text(found.inputs[value.name or ''])}",
+                )
+        fix(model, found.inputs)
+    return found
+
+
+def _complete(model: ir.Model) -> Shapes:
+    named: dict[str, int] = {}
+    inputs: dict[str, Shape] = {}
+    assumed: dict[str, str] = {}
+    for value in model.graph.inputs:
+        if value.is_initializer():
+            continue
+        sizes, told = [], []
+        for axis, size in enumerate(value.shape or ()):
+            if isinstance(size, int):
+                sizes.append(size)
+                continue
+            label = str(size.value or f"axis {axis}")
+            sizes.append(named.setdefault(label, _guess(value, axis)))
+            told.append(f"{label} is {sizes[-1]}")
+        name = value.name or ""
+        inputs[name] = tuple(sizes)
+        if told:
+            assumed[name] = ", ".join(told)
+    return Shapes(inputs, assumed)
+
+
+def check_sizes(model: ir.Model) -> None:
+    """Refuse a model with a tensor larger than `MAX_BYTES`.
+
+    Errors: `edgecc.errors.ModelError`.
+    """
+    values = [*model.graph.inputs, *(v for node in model.graph for v in node.outputs)]
+    for value in values:
+        sizes = [size for size in value.shape or () if isinstance(size, int)]
+        bits = value.dtype.bitwidth if value.dtype and value.dtype.bitwidth else 8
+        if math.prod(sizes) * bits // 8 > MAX_BYTES:
+            raise ModelError(
+                f"'{value.name}' of shape {_text(list(value.shape or ()))} would take "
+                f"{math.prod(sizes) * bits / 8e9:.3g} GB",
+                hint="check the sizes of the model's inputs",
+            )
+
+
+def _guess(value: ir.Value, axis: int) -> int:
+    if axis == 0:
+        return ASSUMED_BATCH
+    if axis == 1:
+        for use in value.uses():
+            weight = use.node.inputs[1] if use.node.op_type == "Conv" else None
+            channels = weight.shape[1] if weight is not None and weight.shape else None
+            if isinstance(channels, int):
+                return channels * use.node.attributes.get_int("group", 1)
+    return ASSUMED_SIZE
+
+
+def _text(sizes: Sequence[int | ir.SymbolicDim]) -> str:
+    return ",".join(str(s) if isinstance(s, int) else str(s.value or "?") for s in sizes)

@@ -1,0 +1,198 @@
+"""A target is data; a backend turns a model into files for it, and runs them where it can.
+
+Backends live in `targets/<name>/` and see nothing of edgecc but this file and `edgecc.errors`.
+"""
+
+from __future__ import annotations
+
+import platform
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+Arrays = dict[str, npt.NDArray[Any]]
+Arch = Literal["x86_64", "aarch64"]
+
+
+def this_arch() -> str:
+    """Return the architecture of this machine in GCC's spelling (`x86_64`, `aarch64`)."""
+    machine = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+
+
+class Target(BaseModel):
+    """What is known about a board (or this machine): one TOML file in `targets/boards/`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    """The board in words, with its processor."""
+    arch: Arch | Literal["host"]
+    """`host` stands for the architecture that edgecc itself runs on."""
+    cpu: str | None = None
+    """LLVM's name of the core (`-mcpu`); None is the one edgecc runs on."""
+    cores: int | None = Field(default=None, ge=1)
+    glibc: str | None = None
+    """The oldest C library that programs for this board must start on; None is this machine's."""
+    backend: str
+    """The backend taken when the user names none."""
+    backends: tuple[str, ...]
+    """Every backend that can serve this board."""
+    passes: str
+    """The default pipeline, in the text form of `edgecc.pipeline.Pipeline`."""
+    opset_max: int | None = None
+    """The newest ONNX opset its engine reads; None is no limit."""
+    opset_reader: str | None = None
+    """What sets `opset_max`, in words for the error message."""
+
+    @property
+    def machine(self) -> str:
+        """The architecture, with `host` resolved."""
+        return this_arch() if self.arch == "host" else self.arch
+
+    @property
+    def is_native(self) -> bool:
+        """Whether programs for this target can start on this machine."""
+        return self.machine == this_arch()
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output: numpy's name of the type, and sizes (a name or None is dynamic)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+    @property
+    def is_static(self) -> bool:
+        """Whether every size is a number."""
+        return all(isinstance(size, int) for size in self.shape)
+
+    def __str__(self) -> str:
+        sizes = "x".join("?" if size is None else str(size) for size in self.shape)
+        return f"{self.name}: {self.dtype} {sizes or 'scalar'}"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a backend left in the bundle."""
+
+    backend: str
+    machine: str | None
+    """The architecture that its files run on; None runs on any."""
+    files: tuple[str, ...]
+    """Paths inside the bundle, `/` between folders."""
+    run: str
+    """The command that runs it on the device, from inside the bundle."""
+    missing: str | None = None
+    """What still has to be done before it can run, in a sentence; None is complete."""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the artifact as plain data."""
+        return {**asdict(self), "files": list(self.files)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Artifact:
+        """Read back what `to_json` wrote."""
+        return cls(**{**data, "files": tuple(data["files"])})
+
+
+class Session(ABC):
+    """A network ready to run: a dictionary of arrays in, a dictionary of arrays out."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @abstractmethod
+    def run(self, inputs: Mapping[str, npt.ArrayLike]) -> Arrays:
+        """Run the network once.
+
+        Errors: `edgecc.errors.UsageError` for a missing or unknown name, or an array whose type
+        or shape the network does not take.
+        """
+
+    def close(self) -> None:  # noqa: B027  (most sessions hold nothing to release)
+        """Release what the session holds; running it afterwards is an error."""
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Backend(ABC):
+    """One way to lower a model: a folder in `targets/`, a class, an instance in the catalogue."""
+
+    name: str
+    summary: str
+    """One line for `edgecc targets`."""
+    dynamic: bool
+    """Whether it takes dimensions that are not numbers."""
+    legalise: str = ""
+    """The passes (text form) a model goes through before `build`."""
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """Return the versions of what it builds with.
+
+        Errors: `edgecc.errors.BuildError` where it is not installed, with the command as hint.
+        """
+
+    @abstractmethod
+    def build(self, model: Path, target: Target, folder: Path) -> Artifact:
+        """Lower `model` (prepared, legalised, `folder/model.onnx`) into files inside `folder`.
+
+        Same model and target: the same bytes. Errors: `edgecc.errors.BuildError`.
+        """
+
+    @abstractmethod
+    def open(self, folder: Path, artifact: Artifact) -> Session:
+        """Open what `build` left, on this machine. Errors: `edgecc.errors.BuildError`."""
+
+
+def checked_inputs(specs: tuple[TensorSpec, ...], given: Mapping[str, npt.ArrayLike]) -> Arrays:
+    """Return `given` as arrays of exactly the types and shapes that `specs` ask for.
+
+    Numbers are converted only where nothing is lost (Python lists, float64 to float32).
+    Errors: `edgecc.errors.UsageError`.
+    """
+    from edgecc.errors import UsageError
+
+    wanted = {spec.name: spec for spec in specs}
+    for name in [*wanted.keys() - given.keys(), *given.keys() - wanted.keys()]:
+        problem = "is missing" if name in wanted else "is not one of the network's"
+        raise UsageError(f"input '{name}' {problem}", hint="it takes " + ", ".join(map(str, specs)))
+    return {name: _checked(spec, given[name]) for name, spec in wanted.items()}
+
+
+def _checked(spec: TensorSpec, value: npt.ArrayLike) -> npt.NDArray[Any]:
+    from edgecc.errors import UsageError
+
+    array = np.asarray(value)
+    same_kind = np.can_cast(array.dtype, np.dtype(spec.dtype), casting="same_kind")
+    fits = array.ndim == len(spec.shape) and all(
+        not isinstance(size, int) or size == given
+        for size, given in zip(spec.shape, array.shape, strict=True)
+    )
+    if not (same_kind and fits):
+        sizes = "x".join(map(str, array.shape)) or "scalar"
+        raise UsageError(
+            f"input '{spec.name}' is given as {array.dtype} {sizes}", hint=f"it takes {spec}"
+        )
+    return np.ascontiguousarray(array, dtype=spec.dtype)

@@ -1,0 +1,125 @@
+"""The proofs of a build: what preparing, rewriting and lowering did to the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecc import oracle
+from edgecc.errors import BuildError, EdgeccError
+from edgecc.oracle import Arrays, Difference
+from edgecc.pipeline import Report
+from edgecc.shapes import Shape
+from edgecc.target import Session
+
+EXACT = 1e-3
+"""The relative error up to which an exact step passes: float32 rounding through a deep network."""
+NARROW_EXACT = 3e-2
+"""The same where the original computes in float16."""
+
+
+@dataclass
+class Proofs:
+    """The inputs used and the outputs of the original, to which all else is compared."""
+
+    inputs: Arrays
+    used: dict[str, Any]
+    """Where the inputs came from."""
+    reference: Arrays
+    tolerance: float
+
+    @classmethod
+    def of(
+        cls, model: Path, graph: ir.Model, shapes: Mapping[str, Shape], own: Path | None
+    ) -> Proofs:
+        """Run the original at `shapes`, on the user's `own` inputs (.npz) or on random ones.
+
+        Errors: `edgecc.errors.ModelError`, `edgecc.errors.UsageError`.
+        """
+        if own is None:
+            inputs = oracle.random_inputs(graph, shapes)
+            used: dict[str, Any] = {"kind": "random", "seed": oracle.SEED}
+        else:
+            inputs = oracle.read_inputs(own, shapes)
+            used = {"kind": "file", "name": own.name}
+        used["shapes"] = {name: list(array.shape) for name, array in inputs.items()}
+        reference = oracle.run(model, inputs)
+        narrow = any(array.dtype == np.float16 for array in [*inputs.values(), *reference.values()])
+        return cls(inputs, used, reference, NARROW_EXACT if narrow else EXACT)
+
+    def run(self, model: Path) -> Arrays:
+        """Return what another form of the model computes in onnxruntime."""
+        return oracle.run(model, self.inputs)
+
+    def compare(self, outputs: Arrays) -> dict[str, Difference]:
+        """Return how far `outputs` are from the original's."""
+        return oracle.differences(self.reference, outputs)
+
+    def check_prepared(self, original: Path, prepared: Path) -> Difference:
+        """Return how much preparing changed the numbers.
+
+        Errors: `edgecc.errors.EdgeccError` where it changed more than rounding does; not where
+        the original differs from itself (random operators).
+        """
+        found = oracle.worst(self._floating(self.compare(self.run(prepared))))
+        if found.max_rel_error > self.tolerance and not self._is_random(original):
+            raise EdgeccError(
+                f"preparing {original.name} changed its outputs by {found.max_rel_error:.2g} "
+                "(relative), which is a fault of edgecc",
+                hint="--debug-passes FOLDER names the pass; please report it with the model",
+            )
+        return found
+
+    def check_lowered(self, session: Session, expected: Arrays) -> Difference:
+        """Return how far the lowered network is from what onnxruntime computes for it.
+
+        Errors: `edgecc.errors.BuildError` where it computes something else.
+        """
+        found = oracle.worst(oracle.differences(expected, session.run(self.inputs)))
+        if found.max_rel_error > self.tolerance:
+            raise BuildError(
+                f"the lowered network differs from onnxruntime by {found.max_rel_error:.2g} "
+                f"(relative; {found.max_abs_error:.2g} absolute)",
+                hint="--backend onnxruntime runs it; please report the model",
+            )
+        return found
+
+    def _floating(self, found: dict[str, Difference]) -> dict[str, Difference]:
+        """Leave out whole-number outputs (top-k, classes): rounding may turn a tie."""
+        return {n: d for n, d in found.items() if self.reference[n].dtype.kind == "f"}
+
+    def _is_random(self, original: Path) -> bool:
+        again = oracle.run(original, self.inputs)
+        return oracle.worst(oracle.differences(self.reference, again)).max_abs_error > 0
+
+
+class DebugPasses:
+    """Writes the model after each pass and compares it with the original, to find a culprit."""
+
+    def __init__(self, folder: Path, proofs: Proofs) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._proofs = proofs
+        self.lines: list[str] = []
+        self.culprit: str | None = None
+        """The first pass that changed the numbers by more than rounding does."""
+
+    def __call__(self, report: Report, model: ir.Model) -> None:
+        """Observe one pass."""
+        number = len(self.lines) + 1
+        name = report.by.partition("(")[0]
+        path = self._folder / f"{number:02d}_{name}.onnx"
+        ir.save(model, path)
+        found = oracle.worst(self._proofs.compare(self._proofs.run(path)))
+        self.lines.append(f"{number:02d} {report.by}: max relative error {found.max_rel_error:.3g}")
+        if self.culprit is None and found.max_rel_error > self._proofs.tolerance:
+            self.culprit = report.by
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was seen."""
+        return {"passes": self.lines, "first_that_changed_the_numbers": self.culprit}

@@ -1,0 +1,1 @@
+"""Graph rewrites, one a file, in three rooms: prepare, decompose, legalise."""

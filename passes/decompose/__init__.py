@@ -1,0 +1,1 @@
+"""Passes that replace a convolution by a sequence of cheaper ones."""

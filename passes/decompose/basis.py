@@ -1,0 +1,74 @@
+"""basis: a few orthonormal 3-D filters, then a pointwise convolution that mixes them.
+
+Before:  Conv (O, I/G, KH, KW), groups G
+After:   Conv (G*rank, I/G, KH, KW), groups G, no bias, with the strides, pads and dilations
+         Conv (O, rank, 1, 1), groups G, with the bias
+Exact at rank = min(O/G, I/G*KH*KW); below, `error` is the share of the weights' energy that the
+    discarded singular values held. All groups share one rank.
+Refuses depthwise convolutions; where the rank is left to `energy`, also those that would not
+    save multiply-adds.
+Paper: Tayyab, Khan, Mahalanobis, "Compressing Deep CNNs using Basis Representation and Spectral
+    Fine-tuning", ICIP 2021. The official code decomposes a grouped convolution as if it had one
+    group; here each group has its own basis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from edgecc.conv import Conv, Refusal
+from edgecc.rewrite import Builder, ConvRewrite, Fit
+from passes.decompose.rank import check_rank_options, choose_rank, energies
+
+
+@dataclass(frozen=True)
+class Basis(ConvRewrite):
+    """Orthonormal 3-D basis filters, then pointwise (data-free, SVD of the filters)."""
+
+    name: ClassVar[str] = "basis"
+
+    rank: int | None = None
+    """Basis filters per group; more than there can be is as many as there can be."""
+    energy: float | None = None
+    """The share of the weights' energy to keep (0 to 1); the smallest rank that does is taken."""
+
+    def __post_init__(self) -> None:
+        check_rank_options(self.name, self.rank, self.energy)
+
+    def fit(self, conv: Conv) -> Fit | Refusal:
+        """Settle the rank for `conv`, or refuse it."""
+        if conv.is_depthwise:
+            return Refusal("it is depthwise: its filters have no basis in common")
+        chosen = choose_rank(
+            energies(_filters(conv)),
+            rank=self.rank,
+            energy=self.energy,
+            macs_per_rank=conv.groups * conv.weight[0].size + conv.out_channels,
+            macs=conv.macs_per_position,
+        )
+        if isinstance(chosen, Refusal):
+            return chosen
+        return Fit(Basis(rank=chosen.rank), chosen.error)
+
+    def rewrite(self, conv: Conv, x: ir.Value, build: Builder) -> ir.Value:
+        """Build the basis filters and the pointwise convolution that mixes them."""
+        u, s, vt = np.linalg.svd(_filters(conv), full_matrices=False)
+        basis = vt[:, : self.rank]  # (G, rank, d), orthonormal rows
+        mix = (u * s[:, None])[:, :, : self.rank]  # (G, O/G, rank)
+        ones = (1,) * len(conv.kernel)
+        hidden = build.conv(
+            x, basis.reshape(-1, *conv.weight.shape[1:]), like=conv, groups=conv.groups
+        )
+        return build.conv(
+            hidden, mix.reshape(conv.out_channels, -1, *ones), conv.bias, groups=conv.groups
+        )
+
+
+def _filters(conv: Conv) -> npt.NDArray[Any]:
+    """Every filter as a row, by group: (G, O/G, I/G*taps)."""
+    return conv.grouped().reshape(conv.groups, conv.out_channels // conv.groups, -1)

@@ -1,0 +1,1 @@
+"""Backends, one a folder, and boards, one a file in boards/."""

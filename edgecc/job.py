@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -14,14 +15,14 @@ from typing import Any
 import onnx_ir as ir
 
 from edgecc import bundle, catalog, shapes
-from edgecc.cost import Ledger, parameters
+from edgecc.cost import Ledger, count, parameters
 from edgecc.errors import UsageError
 from edgecc.model import load, model_sha256
 from edgecc.oracle import Difference
 from edgecc.pipeline import Pipeline, Report, make_pass
 from edgecc.plan import Plan
 from edgecc.report import record
-from edgecc.rewrite import Decision
+from edgecc.rewrite import CONVOLUTIONS, Decision
 from edgecc.shapes import Shape, Shapes
 from edgecc.target import Arrays, Artifact, Backend, Target, this_arch
 from edgecc.verify import DebugPasses, Proofs
@@ -45,7 +46,7 @@ class Source:
     """A model as it came in, and the shapes that its figures are for."""
 
     path: Path
-    graph: ir.Model
+    model: ir.Model
     shapes: Shapes
     record: dict[str, Any]
     params: int
@@ -110,18 +111,18 @@ def build(
             source = Source.read(path, shape or {}, dynamic=lowering.dynamic)
         with clock.stage("reference"):
             own = Path(inputs) if inputs else None
-            proofs = Proofs.of(path, source.graph, source.shapes.inputs, own)
+            proofs = Proofs.of(path, source.model, source.shapes, own)
             debug = [DebugPasses(Path(debug_passes), proofs)] if debug_passes else []
         with clock.stage("prepare"):
-            prepared = catalog.prepare().run(source.graph, debug)
-            before = proofs.check_prepared(path, bundle.save_model(source.graph, stage))
+            prepared = catalog.prepare().run(source.model, debug)
+            before = proofs.check_prepared(path, bundle.save_model(source.model, stage))
         with clock.stage("rewrite"):
-            ledger = Ledger(source.graph, source.shapes.inputs, catalog.infer_shapes)
-            decided = rewrites.run(source.graph, [ledger, *debug])
+            ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
+            decided = rewrites.run(source.model, [ledger, *debug])
         with clock.stage("legalise"):
-            legalised = _legalisation(board, lowering).run(source.graph, debug)
-            _sign(source.graph)
-            written = bundle.save_model(source.graph, stage)
+            legalised = _legalisation(board, lowering).run(source.model, debug)
+            _sign(source.model)
+            written = bundle.save_model(source.model, stage)
         with clock.stage("verify"):
             outputs = proofs.run(written)
         with clock.stage("lower"):
@@ -143,6 +144,51 @@ def build(
             bundle.write_json(stage / bundle.REPORT, report)
             bundle.write_manifest(stage, versions, source.record["sha256"])
     return Build(folder, report)
+
+
+def explain(
+    model: str | Path,
+    target: str = "host",
+    *,
+    passes: str | None = None,
+    plan: str | Path | None = None,
+    shape: Mapping[str, Shape] | None = None,
+) -> dict[str, Any]:
+    """Return what `build` would do to each convolution and why, without lowering or writing.
+
+    The keys are those of report.json; what only a whole build knows is absent.
+    """
+    board = catalog.target(target)
+    rewrites = read_rewrites(board, passes, plan)
+    source = Source.read(Path(model), shape or {}, dynamic=True)
+    prepared = catalog.prepare().run(source.model)
+    ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
+    decided = rewrites.run(source.model, [ledger])
+    return {
+        **record.of_build(source.record, board.name, str(rewrites), source.shapes),
+        **record.of_costs(source.params, ledger.costs),
+        "decisions": record.of_decisions(decided, ledger.costs),
+        "passes": record.of_passes(prepared),
+    }
+
+
+def inspect(model: str | Path, *, shape: Mapping[str, Shape] | None = None) -> dict[str, Any]:
+    """Return what a model is made of: inputs, operators, and each convolution with its cost."""
+    source = Source.read(Path(model), shape or {}, dynamic=True)
+    catalog.prepare().run(source.model)
+    costs = count(source.model, source.shapes.inputs, catalog.infer_shapes)
+    return {
+        **record.of_build(source.record, "", "", source.shapes),
+        "macs": costs.total.macs,
+        "params": source.params,
+        "uncounted": costs.uncounted,
+        "operators": dict(Counter(node.op_type for node in source.model.graph).most_common()),
+        "convolutions": [
+            record.of_convolution(node, costs.by_node[node.name or ""])
+            for node in source.model.graph
+            if node.op_type in CONVOLUTIONS
+        ],
+    }
 
 
 def read_rewrites(board: Target, passes: str | None, plan: str | Path | None) -> Pipeline | Plan:

@@ -42,7 +42,7 @@ def load(path: Path) -> ir.Model:
     try:
         check_tensors(proto, path.parent)
         _check_graph(proto)
-        _check_onnx(path)
+        _check_onnx(proto, path.name)
         model = ir.from_proto(proto)
     except (ir.serde.SerdeError, UnicodeError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path.name} is not a sound ONNX model: {_first_line(error)}") from error
@@ -155,11 +155,18 @@ def _check_wiring(graph: onnx.GraphProto, made: set[str]) -> None:
             made.add(name)
 
 
-def _check_onnx(path: Path) -> None:
+def _check_onnx(proto: onnx.ModelProto, name: str) -> None:
+    """ONNX's own checker, but that an output may lack a shape, as onnxruntime allows too."""
+    kinds = [value.type.tensor_type for value in proto.graph.output if value.HasField("type")]
+    shapeless = [kind for kind in kinds if not kind.HasField("shape")]
+    for kind in shapeless:
+        kind.shape.SetInParent()
     try:
-        onnx.checker.check_model(str(path))
+        onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"{path.name} is not valid ONNX: {_first_line(error)}") from None
+        raise ModelError(f"{name} is not valid ONNX: {_first_line(error)}") from None
+    for kind in shapeless:
+        kind.ClearField("shape")
 
 
 def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

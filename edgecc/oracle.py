@@ -32,10 +32,11 @@ class Difference:
         return asdict(self)
 
 
-def run(model: Path, inputs: Arrays) -> Arrays:
+def run(model: Path, inputs: Arrays, *, hint: str | None = None) -> Arrays:
     """Compute a model's outputs in onnxruntime.
 
-    Errors: `edgecc.errors.ModelError` where onnxruntime takes neither the model nor the inputs.
+    Errors: `edgecc.errors.ModelError`, with `hint`, where onnxruntime takes the model or the
+    inputs not.
     """
     import onnxruntime
 
@@ -50,7 +51,7 @@ def run(model: Path, inputs: Arrays) -> Arrays:
         sizes = ", ".join(f"{name}:{','.join(map(str, a.shape))}" for name, a in inputs.items())
         raise ModelError(
             f"onnxruntime cannot run {model.name} at {sizes}: {_cause(error)}",
-            hint="if a dynamic size was assumed wrongly, give it: --shape INPUT:1,3,224,224",
+            hint=hint,
         ) from None
     return {
         value.name: np.asarray(result)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgecc.conv import Conv, Refusal, read
+from edgecc.conv import Conv, Refusal, constant, read
 from edgecc.graph import add_initializer, take_over
 
 Room = Literal["prepare", "decompose", "legalise"]
@@ -130,6 +130,8 @@ class Builder:
         root = node.metadata_props.get(ORIGIN, node.name or "")
         self._stamp = {ORIGIN: root, MADE_BY: made_by}
         self._names = {n.name for n in node.graph or ()}
+        weight = constant(node.inputs[1])
+        self._dtype = None if weight is None else weight.dtype
 
     def conv(
         self,
@@ -140,15 +142,15 @@ class Builder:
         like: Conv | None = None,
         groups: int = 1,
     ) -> ir.Value:
-        """Add a Conv with `weight` (O, I/G, *kernel), in the type of `x`.
+        """Add a Conv with `weight` (O, I/G, *kernel), stored in the type of the one replaced.
 
         It takes strides, pads and dilations of `like`; without, it is a plain pointwise one.
         """
         spatial = weight.ndim - 2
         name = self._fresh("conv")
-        inputs = [x, self._initializer(f"{name}.weight", weight, x)]
+        inputs = [x, self._initializer(f"{name}.weight", weight)]
         if bias is not None:
-            inputs.append(self._initializer(f"{name}.bias", bias, x))
+            inputs.append(self._initializer(f"{name}.bias", bias))
         attributes = {
             "kernel_shape": list(weight.shape[2:]),
             "strides": list(like.strides if like else (1,) * spatial),
@@ -169,11 +171,10 @@ class Builder:
         self.nodes.append(node)
         return output
 
-    def _initializer(self, name: str, array: npt.NDArray[Any], like: ir.Value) -> ir.Value:
+    def _initializer(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
         graph = self._replaced.graph
         assert isinstance(graph, ir.Graph)
-        dtype = like.dtype.numpy() if like.dtype else array.dtype
-        return add_initializer(graph, name, array.astype(dtype))
+        return add_initializer(graph, name, array.astype(self._dtype))
 
     def _fresh(self, kind: str) -> str:
         stem = f"{self._replaced.name}.{kind}"

@@ -27,35 +27,38 @@ class Shapes:
     """Inputs with dynamic sizes, and those sizes in words: "N is 1, H is 224"."""
 
 
-def parse_shape(text: str, inputs: Sequence[str]) -> tuple[str, Shape]:
-    """Read "INPUT:1,3,224,224"; the name may be left out where there is one input only.
+def parse_shape(text: str) -> tuple[str, Shape]:
+    """Read "INPUT:1,3,224,224"; without a name it is "", the model's only input.
 
     Errors: `edgecc.errors.UsageError`.
     """
-    name, colon, sizes = text.rpartition(":")
-    if not colon and len(inputs) == 1:
-        name = inputs[0]
+    name, _, sizes = text.rpartition(":")
     try:
         shape = tuple(int(size) for size in sizes.replace("x", ",").split(","))
     except ValueError:
         raise UsageError(
             f"'{text}' is not a shape", hint="write --shape INPUT:1,3,224,224"
         ) from None
-    if name not in inputs:
-        raise UsageError(f"the model has no input '{name}'", hint=did_you_mean(name, inputs))
     if min(shape) < 1:
         raise UsageError(f"'{text}' has a size below 1")
     return name, shape
 
 
 def fix(model: ir.Model, shapes: Mapping[str, Shape]) -> None:
-    """Write the user's shapes into the model's inputs and forget all that followed from the old.
+    """Write shapes into the model's inputs, and forget all that followed from the old ones.
 
-    Errors: `edgecc.errors.UsageError` where the model has another rank or another fixed size.
+    Errors: `edgecc.errors.UsageError` for an unknown input, or where the model has another rank
+    or another fixed size.
     """
-    for name, shape in shapes.items():
-        value = next(v for v in model.graph.inputs if v.name == name)
-        old = list(value.shape or ())
+    inputs = {v.name or "": v for v in model.graph.inputs if not v.is_initializer()}
+    for given, shape in shapes.items():
+        name = next(iter(inputs)) if given == "" and len(inputs) == 1 else given
+        if name not in inputs:
+            raise UsageError(
+                f"the model has no input '{name}'" if name else "--shape needs the input's name",
+                hint=did_you_mean(name, inputs),
+            )
+        old = list(inputs[name].shape or ())
         clash = len(old) != len(shape) or any(
             isinstance(a, int) and a != b for a, b in zip(old, shape, strict=False)
         )
@@ -63,7 +66,7 @@ def fix(model: ir.Model, shapes: Mapping[str, Shape]) -> None:
             raise UsageError(
                 f"--shape {name}:{_text(shape)} does not fit the model, where it is {_text(old)}"
             )
-        value.shape = ir.Shape(shape)
+        inputs[name].shape = ir.Shape(shape)
     if shapes:
         for node in model.graph:
             for value in node.outputs:

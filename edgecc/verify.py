@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgecc import oracle
-from edgecc.errors import BuildError, EdgeccError
+from edgecc import bundle, catalog, oracle
+from edgecc.errors import BuildError, EdgeccError, ModelError
+from edgecc.model import load, model_sha256
 from edgecc.oracle import Arrays, Difference
 from edgecc.pipeline import Report
-from edgecc.shapes import Shape
-from edgecc.target import Session
+from edgecc.shapes import Shapes
+from edgecc.target import Session, this_arch
 
 EXACT = 1e-3
 """The relative error up to which an exact step passes: float32 rounding through a deep network."""
@@ -34,21 +34,21 @@ class Proofs:
     tolerance: float
 
     @classmethod
-    def of(
-        cls, model: Path, graph: ir.Model, shapes: Mapping[str, Shape], own: Path | None
-    ) -> Proofs:
+    def of(cls, path: Path, model: ir.Model, shapes: Shapes, own: Path | None = None) -> Proofs:
         """Run the original at `shapes`, on the user's `own` inputs (.npz) or on random ones.
 
         Errors: `edgecc.errors.ModelError`, `edgecc.errors.UsageError`.
         """
         if own is None:
-            inputs = oracle.random_inputs(graph, shapes)
+            inputs = oracle.random_inputs(model, shapes.inputs)
             used: dict[str, Any] = {"kind": "random", "seed": oracle.SEED}
         else:
-            inputs = oracle.read_inputs(own, shapes)
+            inputs = oracle.read_inputs(own, shapes.inputs)
             used = {"kind": "file", "name": own.name}
         used["shapes"] = {name: list(array.shape) for name, array in inputs.items()}
-        reference = oracle.run(model, inputs)
+        assumed = ", ".join(shapes.assumed.values())
+        hint = f"{assumed} was assumed; give the sizes with --shape" if assumed else None
+        reference = oracle.run(path, inputs, hint=hint)
         narrow = any(array.dtype == np.float16 for array in [*inputs.values(), *reference.values()])
         return cls(inputs, used, reference, NARROW_EXACT if narrow else EXACT)
 
@@ -96,6 +96,36 @@ class Proofs:
     def _is_random(self, original: Path) -> bool:
         again = oracle.run(original, self.inputs)
         return oracle.worst(oracle.differences(self.reference, again)).max_abs_error > 0
+
+
+def verify_bundle(
+    folder: Path, *, against: Path | None = None, own: Path | None = None
+) -> dict[str, Any]:
+    """Check a bundle: its files against the manifest, its lowered network against its model in
+    onnxruntime, and its model against the original where that is given.
+
+    Errors: `edgecc.errors.ModelError` for changed files or another original,
+    `edgecc.errors.BuildError` where the lowered network computes something else.
+    """
+    manifest = bundle.check(folder)
+    report, artifact = bundle.read(folder)
+    model = folder / bundle.MODEL
+    sizes = {name: tuple(s) for name, s in report["verify"]["inputs"]["shapes"].items()}
+    proofs = Proofs.of(model, load(model), Shapes(sizes, {}), own)
+    result: dict[str, Any] = {"files": len(manifest["files"]), "inputs": proofs.used}
+    result["lowered"], result["against"] = None, None
+    if artifact.missing is None and artifact.machine in (None, this_arch()):
+        with catalog.backend(artifact.backend).open(folder, artifact) as session:
+            result["lowered"] = proofs.check_lowered(session, proofs.reference).to_json()
+    if against is not None:
+        if (given := model_sha256(against)) != manifest["model_sha256"]:
+            raise ModelError(
+                f"the bundle was not built from {against}: sha256 {given[:12]}, not "
+                f"{manifest['model_sha256'][:12]}"
+            )
+        original = oracle.run(against, proofs.inputs)
+        result["against"] = oracle.worst(oracle.differences(original, proofs.reference)).to_json()
+    return result
 
 
 class DebugPasses:

@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from edgecc.conv import ints
 from edgecc.cost import Cost, Costs
 from edgecc.oracle import Difference, worst
 from edgecc.pipeline import Report
@@ -24,7 +25,7 @@ def of_model(model: ir.Model, name: str, sha256: str, size_bytes: int) -> dict[s
         "sha256": sha256,
         "size_bytes": size_bytes,
         "opset": model.opset_imports.get("", 0),
-        "inputs": [_tensor(value) for value in model.graph.inputs],
+        "inputs": [_tensor(v) for v in model.graph.inputs if not v.is_initializer()],
         "outputs": [_tensor(value) for value in model.graph.outputs],
     }
 
@@ -88,6 +89,23 @@ def of_decisions(reports: Sequence[Report], ledger: Sequence[Costs]) -> list[dic
         for report, before, after in zip(reports, ledger[:-1], ledger[1:], strict=True)
         for decision in report.decisions
     ]
+
+
+def of_convolution(node: ir.Node, cost: Cost) -> dict[str, Any]:
+    """A convolution of the prepared model, with its cost."""
+    weight, y = node.inputs[1], node.outputs[0]
+    sizes = list(weight.shape) if weight is not None and weight.shape is not None else []
+    return {
+        "name": node.name,
+        "operator": node.op_type,
+        "weight": [size if isinstance(size, int) else None for size in sizes],
+        "strides": ints(node, "strides", [1] * (len(sizes) - 2)),
+        "dilations": ints(node, "dilations", [1] * (len(sizes) - 2)),
+        "groups": node.attributes.get_int("group", 1),
+        "output": _tensor(y)["shape"],
+        "macs": cost.macs,
+        "params": cost.params,
+    }
 
 
 def _decision(

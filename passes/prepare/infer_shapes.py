@@ -2,6 +2,8 @@
 
 onnx-ir's ShapeInferencePass logs and goes on when inference fails; here a failure is loud. Large
 initialisers stay out of the message that is sent to ONNX, so that 2 GB is no limit.
+ONNX's data propagation stays off: it builds shapes of any length that a model asks for, until
+memory ends. fold_constants does the shape arithmetic, within bounds.
 Exact: the numbers are untouched.
 """
 
@@ -29,7 +31,7 @@ class InferShapes(Pass):
         """Infer and write back."""
         try:
             inferred = onnx.shape_inference.infer_shapes(
-                without_weights(model), check_type=True, strict_mode=True, data_prop=True
+                without_weights(model), check_type=True, strict_mode=True, data_prop=False
             )
         except onnx.shape_inference.InferenceError as error:
             raise ModelError(

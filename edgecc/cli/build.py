@@ -1,0 +1,82 @@
+"""edgecc build: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecc.cli.console import AsJson, StageProgress, show_json, stderr, stdout, verb
+
+Model = Annotated[Path, typer.Argument(help="The ONNX model.", show_default=False)]
+Passes = Annotated[
+    str | None,
+    typer.Option(help='Rewrites, as "dac(rank=4)"; "" rewrites nothing. Default: the target\'s.'),
+]
+Plan = Annotated[
+    Path | None, typer.Option(help="A plan.json, instead of --passes.", show_default=False)
+]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape", metavar="INPUT:1,3,224,224", help="Fix the sizes of an input; repeatable."
+    ),
+]
+TargetName = Annotated[str, typer.Option(help="A board, or host: see 'edgecc targets'.")]
+
+
+@verb
+def build(
+    model: Model,
+    target: TargetName = "host",
+    backend: Annotated[
+        str | None, typer.Option(help="onnxruntime, tvm, ... Default: the target's.")
+    ] = None,
+    passes: Passes = None,
+    plan: Plan = None,
+    shape: Shapes = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The bundle's folder. Default: MODEL-TARGET here.")
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(help="An .npz with an array for each input, to verify with.", metavar="NPZ"),
+    ] = None,
+    debug_passes: Annotated[
+        Path | None,
+        typer.Option(help="Write and check the model after each pass, here.", metavar="FOLDER"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rewrite MODEL's convolutions, lower it for a target, and leave a bundle.
+
+    [bold]Examples[/bold]
+
+      edgecc build model.onnx --target host
+
+      edgecc build model.onnx --target rpi4 --passes "dac(energy=0.95)" --shape input:1,3,224,224
+
+      edgecc build model.onnx --target host --plan model-host/plan.json
+    """
+    from edgecc import job
+    from edgecc.report.tables import show_build
+    from edgecc.shapes import parse_shape
+
+    with StageProgress(f"edgecc build {model.name}", job.STAGES) as progress:
+        built = job.build(
+            model,
+            target,
+            backend=backend,
+            passes=passes,
+            plan=plan,
+            shape=dict(parse_shape(text) for text in shape or ()),
+            out=out,
+            inputs=inputs,
+            debug_passes=debug_passes,
+            progress=progress,
+        )
+    if as_json:
+        show_json({"folder": str(built.folder), **built.report})
+        return
+    show_build(stdout(), stderr(), str(built.folder), built.report)

@@ -1,0 +1,171 @@
+"""Tables for the terminal, made from the record alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+Record = dict[str, Any]
+
+
+def show_build(out: Console, notes: Console, folder: str, report: Record) -> None:
+    """Show what a build won and cost."""
+    artifact, verify = report["artifact"], report["verify"]
+    out.print(f"{report['model']['name']} for {report['target']}, by {artifact['backend']}\n")
+    out.print(_summary(report))
+    out.print(_error_line(verify))
+    rewritten = sum(d["family"] is not None for d in report["decisions"])
+    out.print(
+        f"{rewritten} of {len(report['decisions'])} convolutions rewritten ({folder}/plan.json)"
+    )
+    out.print(f"\nbundle  {folder}", markup=False)
+    out.print(f"run it  {artifact['run']}", markup=False)
+    for note in _notes(report):
+        notes.print(f"note: {note}", markup=False)
+
+
+def show_explanation(out: Console, report: Record) -> None:
+    """Show the decision for each convolution, then what the other passes did."""
+    table = _table("convolution", "rewritten by", "=MACs before", "=after", "=error", "why not")
+    for d in report["decisions"]:
+        options = ", ".join(f"{k}={v}" for k, v in (d["options"] or {}).items())
+        by = f"{d['family']}({options})" if d["family"] else "-"
+        error = "" if d["error"] is None else f"{d['error']:.3g}"
+        why = f"{d['refused_by']}: {d['refusal']}" if d["refusal"] else ""
+        macs = d["macs"]
+        table.add_row(
+            d["convolution"], by, _short(macs["before"]), _short(macs["after"]), error, why
+        )
+    out.print(table)
+    out.print(_summary(report))
+    for entry in report["passes"]:
+        if entry["applied"] or entry["refused"]:
+            out.print(f"{entry['pass']}: {len(entry['applied'])} applied", markup=False)
+        for refused in entry["refused"]:
+            out.print(f"  {refused['node']} refused: {refused['what']}", markup=False)
+
+
+def show_model(out: Console, found: Record) -> None:
+    """Show a model's convolutions, operators and totals."""
+    model = found["model"]
+    out.print(f"{model['name']}  opset {model['opset']}  {model['size_bytes'] / 1e6:.2f} MB")
+    for kind in ("inputs", "outputs"):
+        for tensor in model[kind]:
+            sizes = "x".join("?" if s is None else str(s) for s in tensor["shape"])
+            out.print(f"{kind[:-1]:7} {tensor['name']}  {tensor['dtype']} {sizes}", markup=False)
+    table = _table("convolution", "weight", "stride", "groups", "=MACs", "=share", "=parameters")
+    for conv in found["convolutions"]:
+        table.add_row(
+            conv["name"],
+            "x".join(map(str, conv["weight"])),
+            "x".join(map(str, conv["strides"])),
+            str(conv["groups"]),
+            _short(conv["macs"]),
+            f"{conv['macs'] / max(found['macs'], 1):.1%}",
+            _short(conv["params"]),
+        )
+    out.print(table)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in found["operators"].items())
+    out.print(f"prepared, it has {kinds}", markup=False)
+    out.print(f"{_short(found['macs'])} multiply-adds, {_short(found['params'])} parameters")
+    for note in _notes(found):
+        out.print(f"note: {note}", markup=False)
+
+
+def show_passes(out: Console, found: Sequence[Record], *, whole: bool) -> None:
+    """Show the passes as a list, or one with its whole description."""
+    if whole:
+        for entry in found:
+            out.print(entry["text"], markup=False)
+            options = ", ".join(f"{k}: {v}" for k, v in entry["options"].items())
+            out.print(f"\noptions: {options or 'none'}", markup=False)
+        return
+    table = _table("room", "pass", "options", "exact", "what it does")
+    for entry in found:
+        options, exact = ", ".join(entry["options"]), "yes" if entry["exact"] else "at full rank"
+        table.add_row(entry["room"], entry["name"], options, exact, entry["summary"])
+    out.print(table)
+
+
+def show_targets(out: Console, found: Sequence[Record], *, whole: bool) -> None:
+    """Show the boards as a list, or one with all that is known of it."""
+    if whole:
+        for entry in found:
+            for key, value in entry.items():
+                out.print(f"{key:14} {value}", markup=False)
+        return
+    table = _table("target", "backends (default first)", "default passes", "board")
+    for entry in found:
+        others = [name for name in entry["backends"] if name != entry["backend"]]
+        backends = ", ".join([entry["backend"], *others])
+        table.add_row(entry["name"], backends, entry["passes"], entry["title"])
+    out.print(table)
+
+
+def show_verification(out: Console, folder: str, found: Record) -> None:
+    """Show what was checked, and what could not be."""
+    out.print(f"{folder}: {found['files']} files as built", markup=False)
+    lowered, against = found["lowered"], found["against"]
+    if lowered:
+        out.print(f"lowered network against model.onnx: {_errors(lowered)}")
+    else:
+        out.print("lowered network: it cannot run on this machine")
+    if against:
+        out.print(f"against the original model: {_errors(against)}")
+
+
+def _summary(report: Record) -> Table:
+    table = _table("", "=before", "=after", "=ratio")
+    for key, label in (("macs", "multiply-adds"), ("params", "parameters")):
+        before, after = report[key]["before"], report[key]["after"]
+        ratio = f"{after / before:.2f}" if before else "-"
+        table.add_row(label, _short(before), _short(after), ratio)
+    return table
+
+
+def _error_line(verify: Record) -> str:
+    on = "random inputs" if verify["inputs"]["kind"] == "random" else verify["inputs"]["name"]
+    text = f"outputs against the original, on {on}: {_errors(verify)}"
+    if verify["lowered"]:
+        text += f"\nlowered network against the rewritten model: {_errors(verify['lowered'])}"
+    return text
+
+
+def _errors(found: Record) -> str:
+    return f"{found['max_rel_error']:.2g} relative, {found['max_abs_error']:.2g} absolute"
+
+
+def _notes(report: Record) -> list[str]:
+    notes = [
+        f"input '{name}' has open sizes; for the figures {told} (--shape fixes them)"
+        for name, told in report["shapes"]["assumed"].items()
+    ]
+    if report["uncounted"]:
+        notes.append(f"multiply-adds not counted: {', '.join(report['uncounted'])}")
+    if missing := report.get("artifact", {}).get("missing"):
+        notes.append(f"still missing: {missing}")
+    if debug := report.get("debug"):
+        notes += debug["passes"]
+        culprit = debug["first_that_changed_the_numbers"]
+        notes.append(f"first pass that changed the numbers: {culprit or 'none'}")
+    return notes
+
+
+def _table(*columns: str) -> Table:
+    """A table; a column named "=x" is aligned right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        right = column.startswith("=")
+        table.add_column(column.lstrip("="), justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _short(count: int) -> str:
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.4g} {unit}"
+    return str(count)

@@ -1,0 +1,31 @@
+"""Fixtures: where the real models lie, and a place to write a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ASSETS = Path(os.environ.get("EDGECC_ASSETS", REPOSITORY.parent / "shared" / "assets"))
+SaveModel = Callable[[onnx.ModelProto], Path]
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    if not (ASSETS / "models").is_dir():
+        pytest.skip(f"no real models at {ASSETS} (set EDGECC_ASSETS)")
+    return ASSETS
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> SaveModel:
+    def write(model: onnx.ModelProto, name: str = "model.onnx") -> Path:
+        path = tmp_path / name
+        onnx.save(model, path)
+        return path
+
+    return write

@@ -1,0 +1,234 @@
+"""Models that nobody vouches for: a clear error with exit code 3, never anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from helpers import conv_model, normal, parse
+
+from edgecc import job
+from edgecc.errors import ModelError
+from edgecc.model import load, model_sha256
+
+Save = Callable[..., Path]
+
+
+def external(tmp_path: Path, **entries: str) -> Path:
+    """A model whose weight lies in another file, described by `entries`."""
+    model = conv_model(4, 3, (3, 3), bias=False)
+    weight = model.graph.initializer[0]
+    data = weight.raw_data
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "weights.bin").write_bytes(data)
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in {"location": "weights.bin", **entries}.items():
+        weight.external_data.add(key=key, value=value)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (b"", "it has 0 bytes"),
+        (b"PK\x03\x04" + b"x" * 50, "a zip archive"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
+        (b"<!DOCTYPE html><html></html>", "web page"),
+        (b"\x00" * 100, "it has 100 bytes"),
+    ],
+)
+def test_files_that_are_no_models(tmp_path: Path, content: bytes, hint: str) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="is no ONNX model") as caught:
+        load(path)
+    assert hint in (caught.value.hint or "")
+
+
+def test_paths_that_are_no_files(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="No such file"):
+        load(tmp_path / "absent.onnx")
+    with pytest.raises(ModelError, match="is not a file"):
+        load(tmp_path)
+    with pytest.raises(ModelError, match="is not a file"):
+        load(Path("/dev/zero"))
+
+
+def test_every_truncation_is_refused(tmp_path: Path) -> None:
+    whole = conv_model(4, 3, (3, 3)).SerializeToString()
+    path = tmp_path / "model.onnx"
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ModelError):
+            load(path)
+
+
+def test_flipped_bytes_never_do_worse_than_an_error(tmp_path: Path) -> None:
+    whole = bytearray(conv_model(4, 3, (3, 3)).SerializeToString())
+    path = tmp_path / "model.onnx"
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        broken = bytearray(whole)
+        for place in random.integers(0, len(broken), 3):
+            broken[place] = random.integers(0, 256)
+        path.write_bytes(broken)
+        refused += is_refused(path)
+    assert refused > 50
+
+
+def is_refused(path: Path) -> bool:
+    try:
+        job.inspect(path)
+    except ModelError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/passwd", "", "sub/../../weights.bin"])
+def test_external_data_outside_the_folder(tmp_path: Path, location: str) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    path = external(folder, location=location)
+    (tmp_path / "weights.bin").write_bytes(b"x" * 432)
+    with pytest.raises(ModelError, match="outside the model's folder"):
+        load(path)
+
+
+def test_external_data_behind_a_link_that_leaves_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    path = external(folder, location="link.bin")
+    (tmp_path / "secret.bin").write_bytes(b"x" * 432)
+    (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+    with pytest.raises(ModelError, match="outside the model's folder"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"location": "absent.bin"}, "there is no file absent.bin"),
+        ({"offset": "1000"}, "ends at byte"),
+        ({"length": "12"}, "needs 432 bytes and has 12"),
+        ({"offset": "-4"}, "ends at byte"),
+        ({"length": "many"}, "no sensible place"),
+    ],
+)
+def test_external_data_that_is_not_there(
+    tmp_path: Path, entries: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        load(external(tmp_path, **entries))
+
+
+def test_sound_external_data_is_read(tmp_path: Path) -> None:
+    path = external(tmp_path)
+    assert load(path).graph.initializers["w"].const_value.numpy().shape == (4, 3, 3, 3)
+    assert len(model_sha256(path)) == 64
+
+
+def test_a_tensor_that_is_shorter_than_its_shape(save: Save) -> None:
+    model = conv_model(4, 3, (3, 3))
+    model.graph.initializer[0].dims[0] = 2**40
+    with pytest.raises(ModelError, match=r"needs \d+ bytes and has 432"):
+        load(save(model))
+
+
+def test_a_missing_initialiser_is_named(save: Save) -> None:
+    model = conv_model(4, 3, (3, 3))
+    del model.graph.initializer[0]
+    with pytest.raises(ModelError, match="Conv 'conv' reads 'w', which nothing makes"):
+        load(save(model))
+
+
+def test_a_cycle(save: Save) -> None:
+    model = parse("g (float[1,4] x) => (float[1,4] y) { a = Add(x, b)  b = Relu(a)  y = Relu(b) }")
+    with pytest.raises(ModelError, match=r"reads 'b' before it is made.*cycle"):
+        load(save(model))
+
+
+def test_a_value_made_twice(save: Save) -> None:
+    model = parse("g (float[1,4] x) => (float[1,4] y) { y = Relu(x)  z = Relu(x) }")
+    model.graph.node[1].output[0] = "y"
+    with pytest.raises(ModelError, match="make 'y'"):
+        load(save(model))
+
+
+def test_an_output_nobody_makes(save: Save) -> None:
+    model = parse("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }")
+    model.graph.output[0].name = "absent"
+    with pytest.raises(ModelError, match="no node makes the model's output 'absent'"):
+        load(save(model))
+
+
+def test_operators_that_do_not_exist_are_all_named(save: Save) -> None:
+    model = parse("g (float[1,4] x) => (float[1,4] y) { a = Crop(x)  b = Affine(a)  y = Crop(b) }")
+    with pytest.raises(ModelError, match=r"opset 17: Affine \(1 nodes\), Crop \(2 nodes\)"):
+        load(save(model))
+    custom = parse("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }")
+    custom.graph.node[0].domain = "my.company"
+    custom.opset_import.add(domain="my.company", version=1)
+    with pytest.raises(ModelError, match=r"my\.company::Relu"):
+        load(save(custom))
+
+
+def test_opsets_before_seven(save: Save) -> None:
+    with pytest.raises(ModelError, match="opset 6; edgecc reads opset 7 and later"):
+        load(save(parse("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }", opset=6)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "g (float[100000,100000,1000] x) => (float[A,B,C] y) { y = Relu(x) }",
+        "g (float[1] x) => (float[N] y) { c = ConstantOfShape(huge)  y = Add(c, x) }",
+        "g (float[1] x) => (float[N] y) { c = Expand(x, huge)  y = Relu(c) }",
+        "g (float[1] x) => (float[N] y) { c = Tile(x, huge)  y = Relu(c) }",
+    ],
+)
+def test_absurd_shapes(save: Save, text: str, tmp_path: Path) -> None:
+    path = save(parse(text, {"huge": np.array([10**12])}))
+    with pytest.raises(ModelError, match="would take"):
+        job.build(path, out=tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx"]
+
+
+def test_control_flow_is_kept_and_computed(save: Save, tmp_path: Path) -> None:
+    branch = (
+        onnx.parser.parse_graph("then () => (float[1,4,7,7] t) { t = Conv(x, w) }"),
+        onnx.parser.parse_graph("other () => (float[1,4,7,7] o) { r = Conv(x, w)  o = Neg(r) }"),
+    )
+    model = parse(
+        "g (float[1,3,9,9] x, bool c) => (float[1,4,7,7] y) { y = Relu(x) }",
+        {"w": normal(4, 3, 3, 3)},
+    )
+    choose = onnx.helper.make_node("If", ["c"], ["y"], then_branch=branch[0], else_branch=branch[1])
+    model.graph.node[0].CopyFrom(choose)
+    report = job.build(save(model), passes="basis(rank=2)", out=tmp_path / "out").report
+    assert report["decisions"] == []
+    assert report["verify"]["max_rel_error"] < 1e-6
+
+
+def test_no_convolution_is_no_error(save: Save, tmp_path: Path) -> None:
+    path = save(
+        parse("g (float[2,4] x) => (float[2,3] y) { y = MatMul(x, w) }", {"w": normal(4, 3)})
+    )
+    report = job.build(path, out=tmp_path / "out").report
+    assert report["decisions"] == []
+    assert report["macs"] == {"before": 24, "after": 24}
+    assert report["verify"]["max_abs_error"] == 0
+
+
+def test_what_onnxruntime_refuses_is_the_models_fault(save: Save, tmp_path: Path) -> None:
+    model = conv_model(4, 3, (3, 3))
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 5
+    with pytest.raises(ModelError, match="onnxruntime cannot run"):
+        job.build(save(model), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

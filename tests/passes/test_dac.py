@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import conv_model, largest_gap, operators, run_passes
+
+from edgecc.errors import UsageError
+
+
+def test_a_convolution_becomes_depthwise_and_pointwise() -> None:
+    model = conv_model(12, 8, (3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    rewritten, decisions = run_passes(model, "dac(rank=2)")
+    assert operators(rewritten) == ["Conv 16x1x3x3 s2 p1 g8", "Conv 12x16x1x1 bias"]
+    assert decisions[0].options == {"rank": 2}
+    assert decisions[0].made == ("conv.conv0", "conv.conv1")
+
+
+def test_a_grouped_convolution_keeps_its_groups_in_the_pointwise_half() -> None:
+    rewritten, _ = run_passes(conv_model(12, 8, (3, 3), groups=2), "dac(rank=3)")
+    assert operators(rewritten) == ["Conv 24x1x3x3 g8", "Conv 12x12x1x1 g2 bias"]
+
+
+def test_the_rank_is_cut_to_what_there_is() -> None:
+    assert run_passes(conv_model(12, 8, (3, 3)), "dac(rank=50)")[1][0].options == {"rank": 9}
+    assert run_passes(conv_model(4, 8, (3, 3)), "dac(rank=50)")[1][0].options == {"rank": 4}
+
+
+def test_a_pointwise_convolution_is_refused() -> None:
+    decision = run_passes(conv_model(12, 8, (1, 1)), "dac(rank=1)")[1][0]
+    assert decision.refusal == "its kernel is 1x1 (basis works on 1x1)"
+
+
+def test_separable_filters_are_exact_at_rank_one() -> None:
+    model = conv_model(6, 4, (3, 3), bias=False)
+    random = np.random.default_rng(0)
+    weight = random.standard_normal((6, 4, 1, 1)) * random.standard_normal((1, 4, 3, 3))
+    model.graph.initializer[0].raw_data = weight.astype(np.float32).tobytes()
+    rewritten, decisions = run_passes(model, "dac(energy=0.999999)")
+    assert decisions[0].options == {"rank": 1}
+    assert largest_gap(model, rewritten) < 1e-5
+
+
+@pytest.mark.parametrize("text", ["dac(rank=0)", "dac(energy=0)", "dac(energy=1.5)"])
+def test_ranks_and_energies_that_mean_nothing_are_errors(text: str) -> None:
+    with pytest.raises(UsageError):
+        run_passes(conv_model(4, 4, (3, 3)), text)
+
+
+def test_rank_and_energy_exclude_each_other() -> None:
+    with pytest.raises(UsageError, match="not both"):
+        run_passes(conv_model(4, 4, (3, 3)), "dac(rank=2, energy=0.5)")

@@ -6,7 +6,7 @@ import contextlib
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from edgecc.cost import Ledger, count, parameters
 from edgecc.errors import UsageError
 from edgecc.model import load, model_sha256
 from edgecc.oracle import Difference
-from edgecc.pipeline import Pipeline, Report, make_pass
+from edgecc.pipeline import Observer, Pipeline, Report, make_pass
 from edgecc.plan import Plan
 from edgecc.report import record
 from edgecc.rewrite import CONVOLUTIONS, Decision
@@ -118,7 +118,7 @@ def build(
             before = proofs.check_prepared(path, bundle.save_model(source.model, stage))
         with clock.stage("rewrite"):
             ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
-            decided = rewrites.run(source.model, [ledger, *debug])
+            decided = _rewrite(source.model, rewrites, ledger, debug)
         with clock.stage("legalise"):
             legalised = _legalisation(board, lowering).run(source.model, debug)
             _sign(source.model)
@@ -132,13 +132,13 @@ def build(
             **record.of_build(source.record, board.name, str(rewrites), source.shapes),
             **record.of_costs(source.params, ledger.costs),
             "decisions": record.of_decisions(decided, ledger.costs),
-            "passes": record.of_passes([*prepared, *legalised]),
+            "passes": record.of_passes([*prepared, *decided, *legalised]),
             "verify": record.of_verify(proofs, before, proofs.compare(outputs), lowered),
             "artifact": artifact.to_json(),
             **({"debug": debug[0].to_json()} if debug else {}),
         }
         with clock.stage("bundle"):
-            made = Plan.of(source.record["sha256"], _decisions(decided), catalog.passes())
+            made = Plan.of(source.record["sha256"], decided, catalog.passes())
             (stage / bundle.PLAN).write_text(made.to_json())
             report["timings_s"] = clock.seconds
             bundle.write_json(stage / bundle.REPORT, report)
@@ -163,12 +163,12 @@ def explain(
     source = Source.read(Path(model), shape or {}, dynamic=True)
     prepared = catalog.prepare().run(source.model)
     ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
-    decided = rewrites.run(source.model, [ledger])
+    decided = _rewrite(source.model, rewrites, ledger, [])
     return {
         **record.of_build(source.record, board.name, str(rewrites), source.shapes),
         **record.of_costs(source.params, ledger.costs),
         "decisions": record.of_decisions(decided, ledger.costs),
-        "passes": record.of_passes(prepared),
+        "passes": record.of_passes([*prepared, *decided]),
     }
 
 
@@ -200,8 +200,17 @@ def read_rewrites(board: Target, passes: str | None, plan: str | Path | None) ->
     return catalog.pipeline(board.passes if passes is None else passes)
 
 
-def _decisions(reports: list[Report]) -> list[Decision]:
-    return [decision for report in reports for decision in report.decisions]
+def _rewrite(
+    model: ir.Model, rewrites: Pipeline | Plan, ledger: Ledger, debug: Sequence[Observer]
+) -> list[Report]:
+    """Rewrite the convolutions; where nothing was asked to, say so of each."""
+    reports = rewrites.run(model, [ledger, *debug])
+    if not any(report.of_convolutions for report in reports):
+        names = [node.name or "" for node in model.graph if node.op_type in CONVOLUTIONS]
+        idle = [Decision(name, "none", refusal="no pass was asked to rewrite it") for name in names]
+        reports.append(Report("none", idle, of_convolutions=True))
+        ledger(reports[-1], model)
+    return reports
 
 
 def _legalisation(board: Target, lowering: Backend) -> Pipeline:

@@ -18,7 +18,8 @@ import onnx
 import onnx_ir as ir
 
 from edgecc.errors import ModelError
-from edgecc.model_tensors import check_tensors, external_files
+from edgecc.graph import without_weights
+from edgecc.model_tensors import check_tensors, external_files, tensors
 
 PROTOBUF_LIMIT = 2**31 - 1
 """A protobuf message is smaller than 2 GB; larger models keep their weights in files beside."""
@@ -44,6 +45,7 @@ def load(path: Path) -> ir.Model:
         _check_graph(proto)
         _check_onnx(proto, path.name)
         model = ir.from_proto(proto)
+        without_weights(model)  # what cannot be written again is not sound
     except (ir.serde.SerdeError, UnicodeError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path.name} is not a sound ONNX model: {_first_line(error)}") from error
     ir.external_data.set_base_dir(model.graph, path.parent)
@@ -157,16 +159,21 @@ def _check_wiring(graph: onnx.GraphProto, made: set[str]) -> None:
 
 def _check_onnx(proto: onnx.ModelProto, name: str) -> None:
     """ONNX's own checker, but that an output may lack a shape, as onnxruntime allows too."""
-    kinds = [value.type.tensor_type for value in proto.graph.output if value.HasField("type")]
-    shapeless = [kind for kind in kinds if not kind.HasField("shape")]
-    for kind in shapeless:
-        kind.shape.SetInParent()
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for output in copy.graph.output:
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.shape.SetInParent()
+    for tensor in tensors(copy):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:  # checked by check_tensors
+            tensor.ClearField("data_location")
+            tensor.ClearField("external_data")
+            tensor.dims[:] = [0]
+            tensor.raw_data = b""
     try:
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(copy)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"{name} is not valid ONNX: {_first_line(error)}") from None
-    for kind in shapeless:
-        kind.ClearField("shape")
 
 
 def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import time
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import onnx_ir as ir
 
 from edgecc.errors import UsageError, did_you_mean
-from edgecc.rewrite import Decision, Pass
+from edgecc.rewrite import ConvRewrite, Decision, Pass
 
 _STEP = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*(,|$)")
 
@@ -25,7 +24,8 @@ class Report:
     by: str
     """The pass in its text form."""
     decisions: list[Decision]
-    seconds: float = field(compare=False)
+    of_convolutions: bool = False
+    """Whether the decisions are about convolutions and what replaced them."""
 
 
 Observer = Callable[[Report, ir.Model], None]
@@ -57,9 +57,7 @@ class Pipeline:
         """Run every pass on `model`, in place, and report what each did."""
         reports = []
         for step in self.passes:
-            start = time.perf_counter()
-            decisions = step.run(model)
-            report = Report(str(step), decisions, time.perf_counter() - start)
+            report = Report(str(step), step.run(model), isinstance(step, ConvRewrite))
             reports.append(report)
             for observe in observers:
                 observe(report, model)

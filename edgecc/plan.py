@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,15 +48,18 @@ class Plan:
     steps: Mapping[str, ConvRewrite | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model_sha256: str, decisions: Iterable[Decision], known: Known) -> Plan:
-        """Return the plan that repeats what `decisions` did."""
-        steps: dict[str, ConvRewrite | None] = {}
-        for decision in decisions:
+    def of(cls, model_sha256: str, reports: Sequence[Report], known: Known) -> Plan:
+        """Return the plan that repeats what `reports` tell.
+
+        It names every convolution of the network, and of what replaced them what was rewritten.
+        """
+        about = [report.decisions for report in reports if report.of_convolutions]
+        steps: dict[str, ConvRewrite | None] = {d.node: None for d in (about or [[]])[0]}
+        for decision in itertools.chain.from_iterable(about):
             if decision.options is not None:
                 made = make_pass(decision.by, decision.options, known)
-                steps[decision.node] = made if isinstance(made, ConvRewrite) else None
-            else:
-                steps.setdefault(decision.node, None)
+                assert isinstance(made, ConvRewrite)
+                steps[decision.node] = made
         return cls(model_sha256, steps)
 
     @classmethod
@@ -102,10 +105,9 @@ class Plan:
         seen: set[str] = set()
         reports = []
         while waiting:
-            start = time.perf_counter()
             seen.update(node.name or "" for node in waiting)
             decisions, made = self._wave(waiting)
-            reports.append(Report("plan", decisions, time.perf_counter() - start))
+            reports.append(Report("plan", decisions, of_convolutions=True))
             for observe in observers:
                 observe(reports[-1], model)
             waiting = [node for node in made if self.steps.get(node.name or "")]

@@ -79,6 +79,7 @@ def of_passes(reports: Sequence[Report]) -> list[dict[str, Any]]:
             "refused": [_line(d) for d in report.decisions if not d.applied],
         }
         for report in reports
+        if not report.of_convolutions
     ]
 
 
@@ -87,6 +88,7 @@ def of_decisions(reports: Sequence[Report], ledger: Sequence[Costs]) -> list[dic
     return [
         _decision(decision, before.by_node, after.by_node)
         for report, before, after in zip(reports, ledger[:-1], ledger[1:], strict=True)
+        if report.of_convolutions
         for decision in report.decisions
     ]
 

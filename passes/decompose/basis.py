@@ -5,8 +5,8 @@ After:   Conv (G*rank, I/G, KH, KW), groups G, no bias, with the strides, pads a
          Conv (O, rank, 1, 1), groups G, with the bias
 Exact at rank = min(O/G, I/G*KH*KW); below, `error` is the share of the weights' energy that the
     discarded singular values held. All groups share one rank.
-Refuses depthwise convolutions; where the rank is left to `energy`, also those that would not
-    save multiply-adds.
+Refuses depthwise convolutions; where the rank is left to `energy`, also the first one and
+    those that would not save multiply-adds.
 Paper: Tayyab, Khan, Mahalanobis, "Compressing Deep CNNs using Basis Representation and Spectral
     Fine-tuning", ICIP 2021. The official code decomposes a grouped convolution as if it had one
     group; here each group has its own basis.
@@ -22,38 +22,25 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecc.conv import Conv, Refusal
-from edgecc.rewrite import Builder, ConvRewrite, Fit
-from passes.decompose.rank import check_rank_options, choose_rank, energies
+from edgecc.rewrite import Builder
+from passes.decompose.rank import RankRewrite, energies
 
 
 @dataclass(frozen=True)
-class Basis(ConvRewrite):
+class Basis(RankRewrite):
     """Orthonormal 3-D basis filters, then pointwise (data-free, SVD of the filters)."""
 
     name: ClassVar[str] = "basis"
 
-    rank: int | None = None
-    """Basis filters per group; more than there can be is as many as there can be."""
-    energy: float | None = None
-    """The share of the weights' energy to keep (0 to 1); the smallest rank that does is taken."""
-
-    def __post_init__(self) -> None:
-        check_rank_options(self.name, self.rank, self.energy)
-
-    def fit(self, conv: Conv) -> Fit | Refusal:
-        """Settle the rank for `conv`, or refuse it."""
+    def spectrum(self, conv: Conv) -> npt.NDArray[Any] | Refusal:
+        """Return the squared singular values of the filters, summed over the groups."""
         if conv.is_depthwise:
             return Refusal("it is depthwise: its filters have no basis in common")
-        chosen = choose_rank(
-            energies(_filters(conv)),
-            rank=self.rank,
-            energy=self.energy,
-            macs_per_rank=conv.groups * conv.weight[0].size + conv.out_channels,
-            macs=conv.macs_per_position,
-        )
-        if isinstance(chosen, Refusal):
-            return chosen
-        return Fit(Basis(rank=chosen.rank), chosen.error)
+        return energies(_filters(conv))
+
+    def macs_per_rank(self, conv: Conv) -> int:
+        """Return what a basis filter in each group and its column of the mix cost."""
+        return conv.groups * int(conv.weight[0].size) + conv.out_channels
 
     def rewrite(self, conv: Conv, x: ir.Value, build: Builder) -> ir.Value:
         """Build the basis filters and the pointwise convolution that mixes them."""

@@ -6,7 +6,7 @@ After:   Conv (I*rank, 1, KH, KW), groups I, no bias, with the strides, pads and
 Exact at rank = min(O/G, KH*KW); below, `error` is the share of the weights' energy that the
     discarded singular values held. One rank serves all channels of a convolution.
 Refuses pointwise kernels and convolutions that are depthwise already; where the rank is left to
-    `energy`, also those that would not save multiply-adds.
+    `energy`, also the first one and those that would not save multiply-adds.
 Paper: Li et al., "DAC: Data-free Automatic Acceleration of Convolutional Networks", WACV 2019.
     The paper gives ranks; here also an energy for each layer.
 """
@@ -21,41 +21,27 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecc.conv import Conv, Refusal
-from edgecc.rewrite import Builder, ConvRewrite, Fit
-from passes.decompose.rank import check_rank_options, choose_rank, energies
+from edgecc.rewrite import Builder
+from passes.decompose.rank import RankRewrite, energies
 
 
 @dataclass(frozen=True)
-class Dac(ConvRewrite):
+class Dac(RankRewrite):
     """Depthwise convolution with multiplier, then pointwise (data-free, SVD per channel)."""
 
     name: ClassVar[str] = "dac"
 
-    rank: int | None = None
-    """Filters per input channel; more than there can be is as many as there can be."""
-    energy: float | None = None
-    """The share of the weights' energy to keep (0 to 1); the smallest rank that does is taken."""
-
-    def __post_init__(self) -> None:
-        check_rank_options(self.name, self.rank, self.energy)
-
-    def fit(self, conv: Conv) -> Fit | Refusal:
-        """Settle the rank for `conv`, or refuse it."""
+    def spectrum(self, conv: Conv) -> npt.NDArray[Any] | Refusal:
+        """Return the squared singular values of the channels, summed over the channels."""
         if conv.taps == 1:
             return Refusal("its kernel is 1x1 (basis works on 1x1)")
         if conv.is_depthwise:
             return Refusal("it is depthwise already")
-        outputs = conv.out_channels // conv.groups
-        chosen = choose_rank(
-            energies(_channels(conv)),
-            rank=self.rank,
-            energy=self.energy,
-            macs_per_rank=conv.in_channels * (conv.taps + outputs),
-            macs=conv.macs_per_position,
-        )
-        if isinstance(chosen, Refusal):
-            return chosen
-        return Fit(Dac(rank=chosen.rank), chosen.error)
+        return energies(_channels(conv))
+
+    def macs_per_rank(self, conv: Conv) -> int:
+        """Return what a filter per channel and its column of the pointwise half cost."""
+        return conv.in_channels * (conv.taps + conv.out_channels // conv.groups)
 
     def rewrite(self, conv: Conv, x: ir.Value, build: Builder) -> ir.Value:
         """Build the depthwise and the pointwise convolution."""

@@ -123,7 +123,7 @@ def test_broken_weights_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", REWRITES)
 def test_options_round_trip_through_the_command_line(name: str) -> None:
-    for text in (name, f"{name}(rank=4)", f"{name}(energy=0.75)"):
+    for text in (name, f"{name}(rank=4)", f"{name}(energy=0.75, at_most=0.5)"):
         pipeline = catalog.pipeline(text)
         assert str(pipeline) == text
         assert catalog.pipeline(str(pipeline)) == pipeline

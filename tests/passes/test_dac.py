@@ -31,9 +31,9 @@ def test_a_pointwise_convolution_is_refused() -> None:
 
 
 def test_separable_filters_are_exact_at_rank_one() -> None:
-    model = conv_model(6, 4, (3, 3), bias=False)
+    model = conv_model(6, 8, (3, 3), bias=False)
     random = np.random.default_rng(0)
-    weight = random.standard_normal((6, 4, 1, 1)) * random.standard_normal((1, 4, 3, 3))
+    weight = random.standard_normal((6, 8, 1, 1)) * random.standard_normal((1, 8, 3, 3))
     model.graph.initializer[0].raw_data = weight.astype(np.float32).tobytes()
     rewritten, decisions = run_passes(model, "dac(energy=0.999999)")
     assert decisions[0].options == {"rank": 1}
@@ -49,3 +49,22 @@ def test_ranks_and_energies_that_mean_nothing_are_errors(text: str) -> None:
 def test_rank_and_energy_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="not both"):
         run_passes(conv_model(4, 4, (3, 3)), "dac(rank=2, energy=0.5)")
+
+
+def test_a_convolution_that_reads_an_image_is_left_alone_by_an_energy() -> None:
+    model = conv_model(32, 3, (3, 3))
+    decision = run_passes(model, "dac(energy=0.5)")[1][0]
+    assert decision.refusal == "it reads 3 channels only; give a rank to insist"
+    assert run_passes(model, "dac(rank=1)")[1][0].applied
+
+
+def test_a_rewrite_that_saves_too_little_is_left_undone() -> None:
+    model = conv_model(32, 32, (3, 3))
+    share = 5 * (9 + 32) / (9 * 32)
+    rank = {"rank": 5}
+    weight = np.random.default_rng(0).standard_normal((32, 32, 9)) * (0.5 ** np.arange(9))
+    model.graph.initializer[0].raw_data = weight.astype(np.float32).tobytes()
+    free = run_passes(model, "dac(energy=0.9985)")[1][0]
+    assert free.options == rank
+    assert run_passes(model, f"dac(energy=0.9985, at_most={share + 0.01})")[1][0].options == rank
+    assert run_passes(model, f"dac(energy=0.9985, at_most={share - 0.01})")[1][0].refusal

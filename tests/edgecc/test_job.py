@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from helpers import conv_model, normal, parse
+
+import edgecc
+from edgecc import catalog, job
+from edgecc.errors import BuildError, EdgeccError, ModelError, UsageError
+from passes.prepare import affine
+
+Save = Callable[..., Path]
+NETWORK = parse(
+    """g (float[N,3,16,16] x) => (float[M,C] y) {
+        a = Conv <pads=[1,1,1,1]> (x, w1)  n = BatchNormalization (a, s, t, t, s)  b = Relu(n)
+        c = Conv <pads=[1,1,1,1]> (b, w2)  d = Relu(c)  p = GlobalAveragePool(d)  f = Flatten(p)
+        y = Gemm(f, w3)
+    }""",
+    {
+        "w1": normal(16, 3, 3, 3),
+        "w2": normal(32, 16, 3, 3),
+        "w3": normal(32, 4),
+        "s": np.abs(normal(16)) + 0.5,
+        "t": np.abs(normal(16)),
+    },
+)
+
+
+def test_the_record_holds_what_was_promised(save: Save, tmp_path: Path) -> None:
+    built = edgecc.build(save(NETWORK), passes="dac(rank=4)", out=tmp_path / "out")
+    report = json.loads((built.folder / "report.json").read_text())
+    assert report == built.report
+    assert report["schema_version"] == 1
+    assert report["target"] == "host"
+    assert report["macs"]["before"] == 16 * 16 * (16 * 27 + 32 * 144) + 128
+    first, second = report["decisions"]
+    assert first["family"] == "dac"
+    assert first["options"] == {"rank": 4}
+    assert first["macs"] == {"before": 256 * 16 * 27, "after": 256 * 4 * 3 * (9 + 16)}
+    assert second["macs"] == {"before": 256 * 32 * 144, "after": 256 * 4 * 16 * (9 + 32)}
+    saved = sum(d["macs"]["before"] - d["macs"]["after"] for d in report["decisions"])
+    assert report["macs"]["after"] == report["macs"]["before"] - saved
+    assert report["params"]["before"] == 432 + 4608 + 128 + 2 * 16
+    assert report["verify"]["inputs"] == {
+        "kind": "random",
+        "seed": 0,
+        "shapes": {"x": [1, 3, 16, 16]},
+    }
+    assert report["verify"]["prepared"]["max_rel_error"] < 1e-5
+    assert 0 < report["verify"]["max_rel_error"] < 10
+    assert report["shapes"]["assumed"] == {"x": "N is 1"}
+    folded = next(p for p in report["passes"] if p["pass"] == "fold_batchnorm")
+    assert folded["applied"] == [{"node": "BatchNormalization_n", "what": "folded into Conv_a"}]
+
+
+def test_an_empty_pipeline_rewrites_nothing_but_prepares(save: Save, tmp_path: Path) -> None:
+    report = job.build(save(NETWORK), passes="", out=tmp_path / "out").report
+    assert [d["refusal"] for d in report["decisions"]] == ["no pass was asked to rewrite it"] * 2
+    assert report["macs"]["before"] == report["macs"]["after"]
+    assert report["params"]["after"] < report["params"]["before"]
+    assert report["verify"]["max_rel_error"] < 1e-5
+
+
+def test_without_passes_the_targets_own_run(save: Save, tmp_path: Path) -> None:
+    report = job.build(save(NETWORK), out=tmp_path / "out").report
+    assert report["rewrites"] == catalog.target("host").passes
+    assert len(report["decisions"]) == 2
+
+
+def test_the_users_own_inputs(save: Save, tmp_path: Path) -> None:
+    model, file = save(NETWORK), tmp_path / "inputs.npz"
+    np.savez(file, x=normal(1, 3, 16, 16))
+    report = job.build(model, inputs=file, out=tmp_path / "out").report
+    assert report["verify"]["inputs"]["kind"] == "file"
+    np.savez(file, z=normal(1))
+    with pytest.raises(UsageError, match="has no array 'x'"):
+        job.build(model, inputs=file, out=tmp_path / "out")
+    file.write_text("not numpy")
+    with pytest.raises(UsageError, match="cannot read the inputs"):
+        job.build(model, inputs=file, out=tmp_path / "out")
+
+
+def test_shapes_are_fixed_in_what_is_built(save: Save, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = job.build(save(NETWORK), passes="", shape={"x": (5, 3, 16, 16)}, out=out).report
+    assert report["shapes"] == {"inputs": {"x": [5, 3, 16, 16]}, "assumed": {}}
+    assert report["macs"]["before"] == 5 * (256 * (16 * 27 + 32 * 144) + 128)
+    with edgecc.open(out) as session:
+        assert session.inputs[0].shape == (5, 3, 16, 16)
+
+
+def test_debug_names_the_first_pass_that_changed_the_numbers(save: Save, tmp_path: Path) -> None:
+    folder = tmp_path / "debug"
+    report = job.build(
+        save(NETWORK),
+        passes="basis(rank=1000), dac(rank=1)",
+        debug_passes=folder,
+        out=tmp_path / "out",
+    ).report
+    assert report["debug"]["first_that_changed_the_numbers"] == "dac(rank=1)"
+    written = sorted(p.name for p in folder.iterdir())
+    assert len(written) == len(report["debug"]["passes"])
+    assert written[-1].endswith("_dac.onnx")
+    exact = job.build(save(NETWORK), passes="", debug_passes=folder, out=tmp_path / "out").report
+    assert exact["debug"]["first_that_changed_the_numbers"] is None
+
+
+def test_a_preparation_that_changes_the_numbers_is_caught(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = affine.read_affine
+
+    def wrong(node: ir.Node) -> object:
+        found = honest(node)
+        return replace(found, shift=found.shift + 1) if isinstance(found, affine.Affine) else found
+
+    monkeypatch.setattr(affine, "read_affine", wrong)
+    with pytest.raises(EdgeccError, match=r"preparing model\.onnx changed its outputs"):
+        job.build(save(NETWORK), passes="", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_random_network_is_not_taken_for_a_fault(save: Save, tmp_path: Path) -> None:
+    model = parse(
+        """g (float[1,3,8,8] x) => (float[A,B,C,D] y) {
+            r = RandomNormalLike(x)  s = Add(x, r)  y = Conv(s, w)
+        }""",
+        {"w": normal(4, 3, 3, 3)},
+    )
+    assert job.build(save(model), passes="", out=tmp_path / "out").report["verify"]
+
+
+def test_xavier_gets_its_model_and_is_told_what_is_missing(save: Save, tmp_path: Path) -> None:
+    built = job.build(save(conv_model(16, 8, (3, 3), opset=20)), "xavier", out=tmp_path / "out")
+    assert "the TensorRT engine" in built.report["artifact"]["missing"]
+    assert built.report["verify"]["lowered"] is None
+    lowered = next(p for p in built.report["passes"] if p["pass"].startswith("lower_opset"))
+    assert lowered["applied"][0]["what"] == "opset 20 is now 17"
+    with pytest.raises(BuildError, match="has no engine yet"):
+        edgecc.open(built.folder)
+
+
+def test_xavier_refuses_an_operator_that_its_opset_lacks(save: Save, tmp_path: Path) -> None:
+    model = parse("g (float[1,4] x) => (float[1,4] y) { y = Gelu(x) }", opset=20)
+    with pytest.raises(BuildError, match=r"TensorRT 8\.5 .* this model needs 20 \(node 'Gelu_y'"):
+        job.build(save(model), "xavier", out=tmp_path / "out")
+
+
+def test_xavier_wants_fixed_sizes(save: Save, tmp_path: Path) -> None:
+    model = parse(
+        "g (float[N,3,H,W] x) => (float[A,B,C,D] y) { y = Conv(x, w) }", {"w": normal(4, 3, 3, 3)}
+    )
+    with pytest.raises(ModelError, match="has open sizes"):
+        job.build(save(model), "xavier", out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "xaver"}, "there is no target named 'xaver'"),
+        ({"backend": "tensorrt"}, "there is no backend 'tensorrt' for host"),
+        ({"passes": "", "plan": "plan.json"}, "--passes and --plan exclude each other"),
+    ],
+)
+def test_orders_that_cannot_be_followed(
+    save: Save, tmp_path: Path, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        job.build(save(NETWORK), out=tmp_path / "out", **options)
+
+
+def test_explain_says_what_build_does(save: Save, tmp_path: Path) -> None:
+    model = save(NETWORK)
+    explained = job.explain(model, passes="basis(energy=0.9)")
+    built = job.build(model, passes="basis(energy=0.9)", out=tmp_path / "out").report
+    for key in ("decisions", "macs", "params", "model"):
+        assert explained[key] == built[key]
+
+
+def test_inspect_counts_the_prepared_network(save: Save) -> None:
+    found = job.inspect(save(NETWORK))
+    assert [c["name"] for c in found["convolutions"]] == ["Conv_a", "Conv_c"]
+    assert found["convolutions"][1]["weight"] == [32, 16, 3, 3]
+    assert found["operators"]["Conv"] == 2
+    assert "BatchNormalization" not in found["operators"]

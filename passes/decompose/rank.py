@@ -72,8 +72,9 @@ class RankRewrite(ConvRewrite):
         """The smallest rank that keeps the energy.
 
         Rule: Tayyab et al., ICIP 2021, official code `get_basis_channels_from_t`. A convolution
-        that reads an image is left alone: its inputs are so correlated that the energy of its
-        weights says nothing of its output (measured: benchmarks/energy.py).
+        that reads an image is left alone: its inputs are so alike that the energy of its weights
+        says nothing of its output. On the example, an energy of 0.9 leaves 46 % of the images
+        right with the first convolution rewritten, and 93 % without.
         """
         if conv.weight.shape[1] <= FEW_CHANNELS and conv.groups == 1:
             return Refusal(f"it reads {conv.in_channels} channels only; give a rank to insist")

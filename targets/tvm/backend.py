@@ -1,0 +1,114 @@
+"""The TVM backend: what it builds into a bundle, and how that runs here."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+
+from edgecc.errors import BuildError
+from edgecc.target import Artifact, Backend, Session, Target, this_arch
+from targets.tvm.signature import Signature
+from targets.tvm.toolchain import glibc_for, installed_versions, zig_cc
+
+FOLDER = "tvm"
+LIBRARY = f"{FOLDER}/model.so"
+SIGNATURE = f"{FOLDER}/signature.txt"
+RUNNER = f"{FOLDER}/edgecc-run"
+ARCHITECTURES = ("aarch64", "x86_64")
+SOURCES = ("runner.c", "runner_tensors.c")
+
+
+class TvmBackend(Backend):
+    """Compiles a network to machine code, with a small C program that needs no Python to run it.
+
+    In the bundle: `tvm/model.so` (code and weights), `tvm/edgecc-run`, `tvm/signature.txt` (inputs
+    and outputs) and TVM's two runtime libraries.
+    """
+
+    name = "tvm"
+    summary = "Compiles to ARM or x86 machine code; runs without Python on the device"
+    dynamic = False
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of TVM, its FFI, Zig and LLVM."""
+        return installed_versions()
+
+    def build(self, model: Path, target: Target, folder: Path) -> Artifact:
+        """Write `folder/tvm/` (see `Backend.build`); nothing is left of a build that fails."""
+        versions = self.versions()
+        if target.machine not in ARCHITECTURES:
+            raise BuildError(
+                f"the TVM backend builds for {' and '.join(ARCHITECTURES)}, not {target.machine}"
+            )
+        glibc_for(target)
+        with tempfile.TemporaryDirectory(prefix=".tvm-", dir=folder) as temporary:
+            made = Path(temporary) / FOLDER
+            made.mkdir()
+            signature = _build(model, target, made)
+            files = tuple(sorted(f"{FOLDER}/{path.name}" for path in made.iterdir()))
+            shutil.rmtree(folder / FOLDER, ignore_errors=True)
+            made.replace(folder / FOLDER)
+        return Artifact(
+            backend=self.name,
+            machine=target.machine,
+            files=files,
+            run=run_command(signature),
+            details={"cpu": target.cpu, "glibc": target.glibc, "versions": versions},
+        )
+
+    def open(self, folder: Path, artifact: Artifact) -> Session:
+        """Open `tvm/model.so` in this process, where it was built for this architecture."""
+        if artifact.machine != this_arch():
+            raise BuildError(
+                f"this bundle was built for {artifact.machine}, this machine is {this_arch()}",
+                hint=f"copy it to the device and run there, in its folder: {artifact.run}",
+            )
+        self.versions()
+        from targets.tvm.session import TvmSession
+
+        return TvmSession(folder / LIBRARY, Signature.read(folder / SIGNATURE))
+
+
+def run_command(signature: Signature) -> str:
+    """Return the command that runs the network from inside the bundle."""
+    files = signature.files()
+    words = [RUNNER]
+    for spec in signature.inputs:
+        words += ["-i", f"{spec.name}={files[f'input {spec.name}']}"]
+    return shlex.join([*words, "-o", "."])
+
+
+def _build(model: Path, target: Target, folder: Path) -> Signature:
+    """Write everything the bundle needs into `folder`, which is empty."""
+    from targets.tvm.compile import write_library
+    from targets.tvm.device_runtime import copy_runtime
+    from targets.tvm.frontend import read_model, to_relax
+
+    network = read_model(model)
+    module = to_relax(network)
+    signature = Signature.of_model(network)
+    signature.write(folder / "signature.txt")
+    copy_runtime(target.machine, folder)
+    _build_runner(target, folder)
+    with tempfile.TemporaryDirectory(prefix="objects-", dir=folder.parent) as workspace:
+        write_library(module, target, folder / "model.so", Path(workspace))
+    return signature
+
+
+def _build_runner(target: Target, folder: Path) -> None:
+    """Compile `edgecc-run` against the runtime libraries in `folder`."""
+    import tvm_ffi.libinfo
+
+    headers = {tvm_ffi.libinfo.find_include_path(), tvm_ffi.libinfo.find_dlpack_include_path()}
+    here = Path(__file__).parent
+    arguments = [
+        *("-std=c11", "-O2", "-s", "-Wl,--build-id=none"),
+        *(f"-I{path}" for path in sorted(headers)),
+        *(os.fspath(here / source) for source in SOURCES),
+        *("-o", "edgecc-run", "-L.", "-Wl,--allow-shlib-undefined"),
+        *("-Wl,--no-as-needed", "-ltvm_runtime", "-ltvm_ffi", "-Wl,-rpath,$ORIGIN"),
+    ]
+    zig_cc(target, arguments, folder)

@@ -1,0 +1,176 @@
+"""A prepared ONNX model to TVM's Relax: refusals first, then corrections, then TVM's own reader."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx.inliner
+from google.protobuf.message import DecodeError, EncodeError
+
+from edgecc.errors import BuildError
+from targets.tvm.clipped_take import clip_takes
+from targets.tvm.corrections import corrected
+from targets.tvm.facts import Facts
+from targets.tvm.signature import Signature
+
+ELSEWHERE = "--backend onnxruntime runs it on the same boards"
+OLDEST_OPSET = 7
+# ONNX knows no shape behind these, which is their input's.
+NO_INFERENCE = ("GroupNormalization", "MeanVarianceNormalization")
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """Read the prepared model, its weights included. Errors: `BuildError`."""
+    try:
+        return onnx.load(path)
+    except (OSError, DecodeError, onnx.checker.ValidationError) as error:
+        raise BuildError(f"cannot read {path}: {last_line(error)}") from error
+
+
+def to_relax(model: onnx.ModelProto) -> Any:
+    """Return `model` as a Relax module (`tvm.IRModule`) whose function is `main`.
+
+    It takes the inputs and returns the outputs in the model's order, weights are constants.
+    Errors: `BuildError`, naming every operator that TVM cannot take.
+    """
+    opset = opset_of(model)
+    model = _expand_functions(model)
+    _refuse_unknown(model)
+    signature = Signature.of_model(model)
+    facts = Facts.of_model(_with_shapes(model), opset)
+    module = _import(corrected(model, facts), opset)
+    _check_outputs(module, signature)
+    return clip_takes(module)
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of ONNX's own operators. Errors: `BuildError` below 7."""
+    versions = [item.version for item in model.opset_import if item.domain in ("", "ai.onnx")]
+    if not versions or versions[0] < OLDEST_OPSET:
+        raise BuildError(
+            f"the model uses opset {versions[0] if versions else 'none'} of ONNX's operators",
+            hint=f"TVM is given {OLDEST_OPSET} or newer: convert it with onnx.version_converter",
+        )
+    return int(versions[0])
+
+
+def last_line(error: BaseException) -> str:
+    """Return the part of an error that a user can read: TVM's run over many lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1][:300]}" if lines else type(error).__name__
+
+
+def reraise_interrupt(error: Exception) -> None:
+    """Give Ctrl-C its name back: inside a Python pass, TVM makes it a RuntimeError of no words."""
+    if type(error) is RuntimeError and not str(error).strip():
+        raise KeyboardInterrupt from error
+
+
+def _known_operators() -> set[str]:
+    from tvm.relax.frontend.onnx import onnx_frontend
+
+    return set(onnx_frontend._get_convert_map())
+
+
+def _unknown(model: onnx.ModelProto) -> dict[str, list[str]]:
+    """Return every operator that TVM cannot take, with the names of its nodes."""
+    known = _known_operators()
+    found: dict[str, list[str]] = {}
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            found.setdefault(f"{node.domain}.{node.op_type}", []).append(node.name)
+        elif node.op_type not in known:
+            found.setdefault(node.op_type, []).append(node.name)
+    return found
+
+
+def _expand_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Replace operators that ONNX itself defines by others (Celu, Swish) by that definition."""
+    defined = [
+        ("", kind)
+        for kind in _unknown(model)
+        if onnx.defs.has(kind)
+        and (
+            (schema := onnx.defs.get_schema(kind, opset_of(model))).has_function  # type: ignore[attr-defined]
+            or schema.has_context_dependent_function  # type: ignore[attr-defined]
+        )
+    ]
+    if not defined:
+        return model
+    return onnx.inliner.inline_selected_functions(model, defined, inline_schema_functions=True)
+
+
+def _refuse_unknown(model: onnx.ModelProto) -> None:
+    unknown = _unknown(model)
+    if not unknown:
+        return
+    kinds = "; ".join(f"{kind} ({_some(nodes)})" for kind, nodes in sorted(unknown.items()))
+    plural = "operators" if len(unknown) > 1 else "the operator"
+    raise BuildError(f"TVM cannot take {plural} {kinds}", hint=ELSEWHERE)
+
+
+def _some(nodes: list[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in nodes[:3])
+    return shown if len(nodes) <= 3 else f"{shown} and {len(nodes) - 3} more"
+
+
+def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model of the same tensors, every shape that ONNX can infer in its `value_info`."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        if node.op_type in NO_INFERENCE:
+            node.op_type = "Identity"
+            del node.input[1:], node.attribute[:]
+    try:
+        return onnx.shape_inference.infer_shapes(copy, data_prop=True)
+    except (onnx.shape_inference.InferenceError, EncodeError, ValueError) as error:
+        raise BuildError(f"ONNX cannot infer the model's shapes: {last_line(error)}") from error
+
+
+def _import(model: onnx.ModelProto, opset: int) -> Any:
+    from tvm.relax.frontend.onnx import from_onnx
+
+    with quiet() as printed:
+        try:
+            return from_onnx(model, opset=opset)
+        except Exception as error:  # TVM raises whatever its C++ or Python ran into
+            reraise_interrupt(error)
+            failed = re.search(r"Error converting operator (\w+)", printed.getvalue())
+            kind = failed[1] if failed else None
+            nodes = _some([node.name for node in model.graph.node if node.op_type == kind])
+            where = f"{kind} ({nodes})" if kind else "the model"
+            raise BuildError(
+                f"TVM cannot import {where}: {last_line(error)}", hint=ELSEWHERE
+            ) from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[io.StringIO]:
+    """Keep TVM's prints off stdout, which belongs to the command line, and its warnings away."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield printed
+
+
+def _check_outputs(module: Any, signature: Signature) -> None:
+    """Compare what TVM derived with what ONNX says: a converter that ignores an attribute shows."""
+    returned = module["main"].ret_ty
+    fields = list(returned.fields) if hasattr(returned, "fields") else [returned]
+    for spec, field in zip(signature.outputs, fields, strict=True):
+        sizes = getattr(getattr(field, "shape", None), "values", None)
+        if sizes is None or not all(hasattr(size, "value") for size in sizes):
+            raise BuildError(f"TVM cannot tell the shape of the output {spec}", hint=ELSEWHERE)
+        shape = tuple(int(size) for size in sizes)
+        dtype = str(field.dtype.dtype)
+        if (shape, dtype) != (spec.shape, spec.dtype):
+            made = "x".join(map(str, shape)) or "scalar"
+            raise BuildError(f"TVM makes {dtype} {made} of the output {spec}", hint=ELSEWHERE)

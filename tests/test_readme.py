@@ -1,0 +1,101 @@
+"""Every command of the documents runs as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+INSIDE = "EDGECC_INSIDE_README_TEST"
+IGNORED = shutil.ignore_patterns(".git", ".venv", "*_cache", "__pycache__", "*-host")
+
+
+def blocks(document: str, language: str) -> list[str]:
+    text = (ROOT / document).read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def commands(document: str) -> list[str]:
+    return [line for block in blocks(document, "sh") for line in block.splitlines() if line]
+
+
+INSTALLING = [line for line in commands("README.md") if "venv" in line]
+USING = [line for line in commands("README.md") if "venv" not in line]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(ROOT, tmp_path / "edgecc", ignore=IGNORED))
+
+
+def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        line,
+        shell=True,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PATH": path, **environment},
+    )
+
+
+def test_there_are_two_commands_for_a_fresh_machine() -> None:
+    assert len(INSTALLING) == 2
+    assert "edgecc build" in INSTALLING[0]
+    assert "pytest" in INSTALLING[1]
+    assert INSTALLING[1] in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_commands_for_using_it(checkout: Path) -> None:
+    if not arm_is_installed():
+        pytest.skip("needs pip install 'edgecc[arm]'")
+    assert USING
+    for line in USING:
+        result = shell(line, checkout)
+        assert result.returncode == 0, f"{line}\n{result.stderr}"
+    assert (checkout / "for-rpi4" / "tvm" / "model.so").is_file()
+    models = [checkout / folder / "model.onnx" for folder in ("bundle", "again")]
+    assert models[0].read_bytes() == models[1].read_bytes()
+
+
+def test_the_python_of_the_readme(checkout: Path) -> None:
+    (source,) = blocks("README.md", "python")
+    result = subprocess.run(
+        [sys.executable, "-c", source + "\nprint(logits.shape)"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout == "(1, 10)\n", result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(INSIDE in os.environ, reason="started by this very test")
+@pytest.mark.parametrize("line", INSTALLING)
+def test_the_two_commands_on_a_fresh_machine(checkout: Path, line: str) -> None:
+    result = shell(line, checkout, **{INSIDE: "1"})
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    if "edgecc build" in line:
+        assert "multiply-adds    36.36 M    22.13 M    0.61" in result.stdout
+        assert "6 of 7 convolutions rewritten" in result.stdout
+        shown = (checkout / "fashion_mnist-host" / "report.json").read_text()
+        assert '"lowered"' in shown
+    else:
+        assert " passed" in result.stdout
+
+
+def arm_is_installed() -> bool:
+    try:
+        import tvm  # noqa: F401
+    except ImportError:
+        return False
+    return True

@@ -18,7 +18,8 @@ IGNORED = shutil.ignore_patterns(".git", ".venv", "*_cache", "__pycache__", "*-h
 
 def blocks(document: str, language: str) -> list[str]:
     text = (ROOT / document).read_text()
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    return [block for kind, block in found if kind == language]
 
 
 def commands(document: str) -> list[str]:
@@ -85,12 +86,16 @@ def test_the_two_commands_on_a_fresh_machine(checkout: Path, line: str) -> None:
     result = shell(line, checkout, **{INSIDE: "1"})
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     if "edgecc build" in line:
-        assert "multiply-adds    36.36 M    22.13 M    0.61" in result.stdout
-        assert "6 of 7 convolutions rewritten" in result.stdout
-        shown = (checkout / "fashion_mnist-host" / "report.json").read_text()
-        assert '"lowered"' in shown
+        shown, printed = words(blocks("README.md", "")[0]), words(result.stdout)
+        assert printed == shown
+        assert (checkout / "fashion_mnist-host" / "report.json").is_file()
     else:
         assert " passed" in result.stdout
+
+
+def words(text: str) -> list[str]:
+    """The words of a printed table, whatever its borders and widths."""
+    return re.sub(r"[─-]{2,}", "", text).split()
 
 
 def arm_is_installed() -> bool:

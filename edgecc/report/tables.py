@@ -71,7 +71,9 @@ def show_model(out: Console, found: Record) -> None:
     out.print(table)
     kinds = ", ".join(f"{count} {kind}" for kind, count in found["operators"].items())
     out.print(f"prepared, it has {kinds}", markup=False)
-    out.print(f"{_short(found['macs'])} multiply-adds, {_short(found['params'])} parameters")
+    out.print(
+        f"{_short(found['macs'])} multiply-adds, {_short(found['params'])} parameters in the file"
+    )
     for note in _notes(found):
         out.print(f"note: {note}", markup=False)
 

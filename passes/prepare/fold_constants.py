@@ -47,7 +47,10 @@ class FoldConstants(Pass):
 
 
 def _should_fold(node: ir.Node) -> bool | None:
-    """False for results too large to store; None leaves the choice to onnxscript."""
+    """False for results too large to store; None leaves the choice to onnxscript.
+
+    A small ConstantOfShape is folded, which onnxscript leaves to save space: it may be a weight.
+    """
     for value in node.outputs:
         sizes = [] if value.shape is None else list(value.shape)
         known = [size for size in sizes if isinstance(size, int)]
@@ -55,7 +58,7 @@ def _should_fold(node: ir.Node) -> bool | None:
             return False
         if math.prod(known) > MAX_ELEMENTS:
             return False
-    return None
+    return True if node.op_type == "ConstantOfShape" else None
 
 
 _GROWING = {"ConstantOfShape", "Expand", "Tile", "Range", "Resize", "Upsample", "Pad", "OneHot"}

@@ -78,6 +78,16 @@ def test_results_of_absurd_size_are_not_folded() -> None:
     assert operators(folded) == ["ConstantOfShape", "Add"]
 
 
+def test_a_small_constant_of_shape_is_folded() -> None:
+    model = parse(
+        "g (float[1,3,9,9] x) => (float[A,B,C,D] y) { w = ConstantOfShape(s)  y = Conv(x, w) }",
+        {"s": np.array([2, 3, 3, 3])},
+    )
+    folded, _ = run_passes(model, "name_everything, infer_shapes, fold_constants")
+    assert operators(folded) == ["Conv 2x3x3x3"]
+    assert largest_gap(model, folded) == 0
+
+
 def test_contradicting_shapes_are_loud() -> None:
     model = parse(
         "g (float[1,4] x) => (float[1,2] y) { y = MatMul(x, w) }",

@@ -28,6 +28,7 @@ def commands(document: str) -> list[str]:
 
 INSTALLING = [line for line in commands("README.md") if "venv" in line]
 USING = [line for line in commands("README.md") if "venv" not in line]
+EXAMPLES = commands("examples/README.md")
 
 
 @pytest.fixture
@@ -67,8 +68,17 @@ def test_the_commands_for_using_it(checkout: Path) -> None:
     assert models[0].read_bytes() == models[1].read_bytes()
 
 
-def test_the_python_of_the_readme(checkout: Path) -> None:
-    (source,) = blocks("README.md", "python")
+def test_the_commands_of_the_example(checkout: Path) -> None:
+    assert len(EXAMPLES) == 4
+    for line in EXAMPLES:
+        result = shell(line, checkout, EDGECC_ASSETS="")
+        assert result.returncode == 0, f"{line}\n{result.stderr}"
+        assert "evaluate" not in line or "9 of 10 right" in result.stdout
+
+
+@pytest.mark.parametrize("document", ["README.md", "examples/README.md"])
+def test_the_python_of_the_documents(checkout: Path, document: str) -> None:
+    (source,) = blocks(document, "python")
     result = subprocess.run(
         [sys.executable, "-c", source + "\nprint(logits.shape)"],
         cwd=checkout,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ from edgecc.report import record
 from edgecc.rewrite import CONVOLUTIONS, Decision
 from edgecc.shapes import Shape, Shapes
 from edgecc.target import Arrays, Artifact, Backend, Target, this_arch
-from edgecc.verify import DebugPasses, Proofs
+from edgecc.verify import DebugPasses, Proofs, runnable
 
 Progress = Callable[[str], None]
 """Called with the name of each stage as it begins."""
@@ -46,23 +47,27 @@ class Build:
 class Source:
     """A model as it came in, and the shapes that its figures are for."""
 
-    path: Path
+    runnable: Path
+    """The file that onnxruntime computes the reference from."""
     model: ir.Model
     shapes: Shapes
     record: dict[str, Any]
     params: int
 
     @classmethod
-    def read(cls, path: Path, given: Mapping[str, Shape], *, dynamic: bool) -> Source:
-        """Load, validate and measure the model at `path`."""
+    def read(
+        cls, path: Path, given: Mapping[str, Shape], scratch: Path, *, dynamic: bool
+    ) -> Source:
+        """Load, validate and measure the model at `path`; `scratch` is a folder for a copy."""
         graph = load(path)
         described = record.of_model(graph, path.name, model_sha256(path), path.stat().st_size)
         params = parameters(graph)
+        original = runnable(path, graph, scratch)
         settled = shapes.settle(graph, given, dynamic=dynamic)
         probe = graph.clone()
         catalog.infer_shapes(probe)
         shapes.check_sizes(probe)
-        return cls(path, graph, settled, described, params)
+        return cls(original, graph, settled, described, params)
 
 
 @dataclass
@@ -107,16 +112,16 @@ def build(
     versions = {**_versions(), **lowering.versions()}
     folder = Path(out) if out is not None else Path(f"{path.stem}-{board.name}")
     clock = Clock(progress)
-    with bundle.staging(folder) as stage:
+    with bundle.staging(folder) as stage, tempfile.TemporaryDirectory() as scratch:
         with clock.stage("load"):
-            source = Source.read(path, shape or {}, dynamic=lowering.dynamic)
+            source = Source.read(path, shape or {}, Path(scratch), dynamic=lowering.dynamic)
         with clock.stage("reference"):
             own = Path(inputs) if inputs else None
-            proofs = Proofs.of(path, source.model, source.shapes, own)
+            proofs = Proofs.of(source.runnable, source.model, source.shapes, own)
             debug = [DebugPasses(Path(debug_passes), proofs)] if debug_passes else []
         with clock.stage("prepare"):
             prepared = catalog.prepare().run(source.model, debug)
-            before = proofs.check_prepared(path, bundle.save_model(source.model, stage))
+            before = proofs.check_prepared(bundle.save_model(source.model, stage))
         with clock.stage("rewrite"):
             ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
             decided = _rewrite(source.model, rewrites, ledger, debug)
@@ -161,7 +166,7 @@ def explain(
     """
     board = catalog.target(target)
     rewrites = read_rewrites(board, passes, plan)
-    source = Source.read(Path(model), shape or {}, dynamic=True)
+    source = _read_only(Path(model), shape or {})
     prepared = catalog.prepare().run(source.model)
     ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
     decided = _rewrite(source.model, rewrites, ledger, [])
@@ -175,7 +180,7 @@ def explain(
 
 def inspect(model: str | Path, *, shape: Mapping[str, Shape] | None = None) -> dict[str, Any]:
     """Return what a model is made of: inputs, operators, and each convolution with its cost."""
-    source = Source.read(Path(model), shape or {}, dynamic=True)
+    source = _read_only(Path(model), shape or {})
     catalog.prepare().run(source.model)
     costs = count(source.model, source.shapes.inputs, catalog.infer_shapes)
     return {
@@ -190,6 +195,11 @@ def inspect(model: str | Path, *, shape: Mapping[str, Shape] | None = None) -> d
             if node.op_type in CONVOLUTIONS
         ],
     }
+
+
+def _read_only(path: Path, shape: Mapping[str, Shape]) -> Source:
+    with tempfile.TemporaryDirectory() as scratch:
+        return Source.read(path, shape, Path(scratch), dynamic=True)
 
 
 def read_rewrites(board: Target, passes: str | None, plan: str | Path | None) -> Pipeline | Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -129,5 +130,7 @@ def _difference(reference: npt.NDArray[Any], other: npt.NDArray[Any]) -> Differe
 
 
 def _cause(error: Exception) -> str:
+    """The words of an error of onnxruntime, without the C++ function that raised it."""
     text = " ".join(str(error).split())
-    return text if len(text) < 300 else text[:300] + " ..."
+    text = re.sub(r"/onnxruntime_src/\S+(?: onnxruntime::.*?\))? ", "", text)
+    return text if len(text) < 400 else f"{text[:200]} ... {text[-200:]}"

@@ -154,6 +154,10 @@ class Backend(ABC):
         Errors: `edgecc.errors.BuildError` where it is not installed, with the command as hint.
         """
 
+    def newest_opset(self) -> int | None:
+        """Return the newest opset that it reads; None is no limit."""
+        return None
+
     @abstractmethod
     def build(self, model: Path, target: Target, folder: Path) -> Artifact:
         """Lower `model` (prepared, legalised, `folder/model.onnx`) into files inside `folder`.

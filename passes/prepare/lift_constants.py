@@ -15,8 +15,9 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveInitial
 
 from edgecc.rewrite import Decision, Pass, Room
 
-OLDEST_IR = 8
-"""Initialisers may stand outside the inputs from IR version 4; 8 (ONNX 1.10) is read by all."""
+OLDEST_IR, NEWEST_IR = 8, 10
+"""Initialisers may stand outside the inputs from IR version 4; 8 (ONNX 1.10) is read by all, and
+nothing that a network computes needs more than 10 (ONNX 1.16), which older runtimes still read."""
 
 
 @dataclass(frozen=True)
@@ -36,5 +37,5 @@ class LiftConstants(Pass):
         inputs = [value.name or "" for value in model.graph.inputs if value.is_initializer()]
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         RemoveInitializersFromInputsPass()(model)
-        model.ir_version = max(model.ir_version, OLDEST_IR)
+        model.ir_version = min(max(model.ir_version, OLDEST_IR), NEWEST_IR)
         return lifted + [Decision(name, self.name, note="no longer an input") for name in inputs]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -38,6 +40,10 @@ class OnnxruntimeBackend(Backend):
     def versions(self) -> dict[str, str]:
         """Return onnxruntime's version."""
         return {"onnxruntime": version("onnxruntime")}
+
+    def newest_opset(self) -> int:
+        """Return the newest opset that this onnxruntime reads, found by asking it."""
+        return newest_opset()
 
     def build(self, model: Path, target: Target, folder: Path) -> Artifact:
         """Check that onnxruntime takes the model, and put the runner beside it."""
@@ -86,6 +92,25 @@ class OnnxruntimeSession(Session):
             ) from None
         names = [spec.name for spec in self.outputs]
         return {name: np.asarray(value) for name, value in zip(names, results, strict=True)}
+
+
+@functools.cache
+def newest_opset() -> int:
+    """Return the newest opset whose operators onnxruntime takes as released."""
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    for opset in range(onnx.defs.onnx_opset_version(), 7, -1):
+        head = f'<ir_version: 8, opset_import: ["" : {opset}]>'
+        model = onnx.parser.parse_model(f"{head} g (float[1] x) => (float[1] y) {{ y = Relu(x) }}")
+        with contextlib.suppress(Exception):  # a type of its own for each status
+            onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+            return opset
+    return 7
 
 
 def _spec(value: Any) -> TensorSpec:

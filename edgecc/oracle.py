@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ from edgecc.shapes import Shape
 
 Arrays = dict[str, npt.NDArray[Any]]
 SEED = 0
+LIMIT_S = 120.0
+"""One inference on this machine; what takes longer is taken for a loop without an end."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def run(model: Path, inputs: Arrays, *, hint: str | None = None) -> Arrays:
         session = onnxruntime.InferenceSession(
             str(model), options, providers=["CPUExecutionProvider"]
         )
-        results = session.run(None, inputs)
+        results = _run_within_limit(session, inputs)
     except Exception as error:  # onnxruntime raises a type of its own for each status
         sizes = ", ".join(f"{name}:{','.join(map(str, a.shape))}" for name, a in inputs.items())
         raise ModelError(
@@ -58,6 +61,24 @@ def run(model: Path, inputs: Arrays, *, hint: str | None = None) -> Arrays:
         value.name: np.asarray(result)
         for value, result in zip(session.get_outputs(), results, strict=True)
     }
+
+
+def _run_within_limit(session: Any, inputs: Arrays) -> Any:
+    """Run a session; a loop that does not end is ended from another thread."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    timer = threading.Timer(LIMIT_S, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        return session.run(None, inputs, options)
+    except Exception as error:
+        if options.terminate:
+            raise TimeoutError(f"one inference takes more than {LIMIT_S:g} s") from error
+        raise
+    finally:
+        timer.cancel()
 
 
 def random_inputs(model: ir.Model, shapes: Mapping[str, Shape]) -> Arrays:

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from helpers import conv_model, normal, parse
 
-from edgecc import job
+from edgecc import job, oracle
 from edgecc.errors import ModelError
 from edgecc.model import load, model_sha256
 
@@ -214,6 +214,21 @@ def test_control_flow_is_kept_and_computed(save: Save, tmp_path: Path) -> None:
     report = job.build(save(model), passes="basis(rank=2)", out=tmp_path / "out").report
     assert report["decisions"] == []
     assert report["verify"]["max_rel_error"] < 1e-6
+
+
+def test_a_loop_without_an_end_is_ended(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = onnx.parser.parse_graph(
+        "body (int64 i, bool go, float[4] v) => (bool more, float[4] w)"
+        " { more = Identity(go)  w = Neg(v) }"
+    )
+    model = parse("g (float[4] x) => (float[4] y) { y = Relu(x) }", {"on": np.array(True)})
+    loop = onnx.helper.make_node("Loop", ["", "on", "x"], ["y"], body=body)
+    model.graph.node[0].CopyFrom(loop)
+    monkeypatch.setattr(oracle, "LIMIT_S", 1.0)
+    with pytest.raises(ModelError, match="one inference takes more than 1 s"):
+        job.build(save(model), out=tmp_path / "out")
 
 
 def test_no_convolution_is_no_error(save: Save, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from edgecc.model import load
 
 pytestmark = pytest.mark.slow
 TOOLS = Path(os.environ.get("EDGECC_TOOLS", REPOSITORY.parent / "shared" / "tools")) / "arm64"
-PORT = "2232"
 NEEDED = ("qemu-aarch64-static", "mmdebstrap", "update-binfmts", "ssh", "scp", "unshare")
 
 
@@ -26,17 +26,25 @@ NEEDED = ("qemu-aarch64-static", "mmdebstrap", "update-binfmts", "ssh", "scp", "
 class Device:
     """An sshd of another architecture on this machine's loopback."""
 
+    port: str
     options: tuple[str, ...]
 
     def run(self, command: str) -> str:
-        line = ["ssh", *self.options, "-p", PORT, "root@127.0.0.1", command]
+        line = ["ssh", *self.options, "-p", self.port, "root@127.0.0.1", command]
         done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def copy(self, source: str, destination: str) -> None:
-        line = ["scp", "-q", "-r", *self.options, "-P", PORT, source, destination]
+        line = ["scp", "-q", "-r", *self.options, "-P", self.port, source, destination]
         subprocess.run(line, check=True, timeout=300)
+
+
+def free_port() -> str:
+    """A port of this test process alone: several run at once."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +54,18 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
         pytest.skip(f"needs root, {TOOLS} and: {', '.join(missing) or 'nothing else'}")
     folder = tmp_path_factory.mktemp("arm64")
     state = folder / "state"
-    environment = {**os.environ, "PORT": PORT}
+    port = free_port()
+    environment = {**os.environ, "PORT": port}
     setup = ["bash", str(TOOLS / "setup_edge.sh"), str(folder)]
     done = subprocess.run(setup, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"this machine does not let an arm64 root be made: {done.stderr[-300:]}")
     control = ["bash", str(TOOLS / "edgedev.sh")]
-    place = [str(folder / "root"), PORT, str(state)]
+    place = [str(folder / "root"), port, str(state)]
     subprocess.run([*control, "start", *place, str(TOOLS / "cpuinfo.a72")], check=True)
     try:
         files = f"UserKnownHostsFile={folder / 'known_hosts'}"
-        yield Device(("-i", str(folder / "id_edge"), "-o", "BatchMode=yes", "-o", files))
+        yield Device(port, ("-i", str(folder / "id_edge"), "-o", "BatchMode=yes", "-o", files))
     finally:
         subprocess.run([*control, "stop", *place], check=True)
 

@@ -1,4 +1,4 @@
-"""Fixtures: where the real models lie, and a place to write a model."""
+"""Fixtures: where the real models lie, a place to write a model, a bundle to run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import onnx
 import pytest
+
+from edgecc.target import Artifact
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ASSETS = Path(os.environ.get("EDGECC_ASSETS", REPOSITORY.parent / "shared" / "assets"))
@@ -19,6 +21,15 @@ def assets() -> Path:
     if not (ASSETS / "models").is_dir():
         pytest.skip(f"no real models at {ASSETS} (set EDGECC_ASSETS)")
     return ASSETS
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
+    """A small classifier, built by TVM for this machine."""
+    from tvm_networks import build, classifier
+
+    folder = tmp_path_factory.mktemp("bundle")
+    return folder, build(classifier(), folder)
 
 
 @pytest.fixture

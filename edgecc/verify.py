@@ -134,7 +134,10 @@ def verify_bundle(
     proofs = Proofs.of(model, load(model), Shapes(sizes, {}), own)
     result: dict[str, Any] = {"files": len(manifest["files"]), "inputs": proofs.used}
     result["lowered"], result["against"] = None, None
-    if artifact.missing is None and artifact.machine in (None, this_arch()):
+    result["not_run"] = artifact.missing or (
+        f"it is for {artifact.machine}" if artifact.machine not in (None, this_arch()) else None
+    )
+    if result["not_run"] is None:
         with catalog.backend(artifact.backend).open(folder, artifact) as session:
             result["lowered"] = proofs.check_lowered(session, proofs.reference).to_json()
     if against is not None:

@@ -115,7 +115,7 @@ def show_verification(out: Console, folder: str, found: Record) -> None:
     if lowered:
         out.print(f"lowered network against model.onnx: {_errors(lowered)}")
     else:
-        out.print("lowered network: it cannot run on this machine")
+        out.print(f"lowered network: not run here: {found['not_run']}", markup=False)
     if against:
         out.print(f"against the original model: {_errors(against)}")
 

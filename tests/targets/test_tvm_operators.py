@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper
 from tvm_networks import (
@@ -151,6 +152,8 @@ def test_operator_equals_onnxruntime(name: str, tmp_path: Path) -> None:
     import tvm
     from tvm.runtime.vm import VirtualMachine
 
+    if name == "AveragePool counting pads" and onnxruntime_version() < (1, 24):
+        pytest.skip("this onnxruntime divides by the wrong count (1.23.2 does, 1.31.1 does not)")
     model = case_model(name)
     before = model.SerializeToString()
     core = tvm.target.Target(toolchain.llvm_target(HOST))
@@ -161,3 +164,7 @@ def test_operator_equals_onnxruntime(name: str, tmp_path: Path) -> None:
     (wanted,) = by_onnxruntime(model, given(model))
     assert error(wanted, got) < 2e-5
     assert model.SerializeToString() == before
+
+
+def onnxruntime_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])

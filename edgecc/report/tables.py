@@ -18,10 +18,8 @@ def show_build(out: Console, notes: Console, folder: str, report: Record) -> Non
     out.print(f"{report['model']['name']} for {report['target']}, by {artifact['backend']}\n")
     out.print(_summary(report))
     out.print(_error_line(verify))
-    rewritten = sum(d["family"] is not None for d in report["decisions"])
-    out.print(
-        f"{rewritten} of {len(report['decisions'])} convolutions rewritten ({folder}/plan.json)"
-    )
+    done, of = _rewritten(report["decisions"])
+    out.print(f"{done} of {of} convolutions rewritten ({folder}/plan.json)")
     out.print(f"\nbundle  {folder}", markup=False)
     out.print(f"run it  {artifact['run']}", markup=False)
     for note in _notes(report):
@@ -118,6 +116,13 @@ def show_verification(out: Console, folder: str, found: Record) -> None:
         out.print(f"lowered network: not run here: {found['not_run']}", markup=False)
     if against:
         out.print(f"against the original model: {_errors(against)}")
+
+
+def _rewritten(decisions: Sequence[Record]) -> tuple[int, int]:
+    """How many of the network's own convolutions were rewritten, whatever was made of them."""
+    made = {node for d in decisions if d["family"] for node in d["nodes"]}
+    own = {d["convolution"] for d in decisions} - made
+    return len(own & {d["convolution"] for d in decisions if d["family"]}), len(own)
 
 
 def _summary(report: Record) -> Table:

@@ -38,8 +38,11 @@ def staging(out: Path) -> Iterator[Path]:
     """
     out = out.absolute()
     check_place(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    except OSError as error:
+        raise UsageError(f"cannot write to {out.parent}: {error.strerror}") from None
     try:
         yield folder
         folder.chmod(0o755)

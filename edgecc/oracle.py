@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ import onnx_ir as ir
 
 from edgecc.errors import ModelError, UsageError
 from edgecc.shapes import Shape
+from edgecc.target import Arrays, TensorSpec, checked_inputs
 
-Arrays = dict[str, npt.NDArray[Any]]
 SEED = 0
 LIMIT_S = 120.0
 """One inference on this machine; what takes longer is taken for a loop without an end."""
@@ -32,8 +32,8 @@ class Difference:
     """The largest absolute error over the largest magnitude of the reference output."""
 
     def to_json(self) -> dict[str, float]:
-        """Return plain data."""
-        return asdict(self)
+        """Return plain data, to three digits: the rest is the order of summation."""
+        return {name: float(f"{value:.3g}") for name, value in asdict(self).items()}
 
 
 def run(model: Path, inputs: Arrays, *, hint: str | None = None) -> Arrays:
@@ -57,10 +57,10 @@ def run(model: Path, inputs: Arrays, *, hint: str | None = None) -> Arrays:
             f"onnxruntime cannot run {model.name} at {sizes}: {_cause(error)}",
             hint=hint,
         ) from None
-    return {
-        value.name: np.asarray(result)
-        for value, result in zip(session.get_outputs(), results, strict=True)
-    }
+    outputs = dict(zip((value.name for value in session.get_outputs()), results, strict=True))
+    if other := [name for name, array in outputs.items() if not isinstance(array, np.ndarray)]:
+        raise ModelError(f"the output '{other[0]}' is not a tensor")
+    return outputs
 
 
 def _run_within_limit(session: Any, inputs: Arrays) -> Any:
@@ -104,8 +104,8 @@ def random_inputs(model: ir.Model, shapes: Mapping[str, Shape]) -> Arrays:
     return arrays
 
 
-def read_inputs(path: Path, shapes: Mapping[str, Shape]) -> Arrays:
-    """Read the user's own inputs: an .npz with an array for each input.
+def read_inputs(path: Path, model: ir.Model) -> Arrays:
+    """Read the user's own inputs: an .npz with an array for each input of `model`.
 
     Errors: `edgecc.errors.UsageError`.
     """
@@ -114,11 +114,27 @@ def read_inputs(path: Path, shapes: Mapping[str, Shape]) -> Arrays:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read the inputs in {path}: {error}") from None
-    if missing := shapes.keys() - arrays.keys():
-        raise UsageError(
-            f"{path} has no array '{min(missing)}'", hint=f"it has {', '.join(arrays) or 'none'}"
-        )
-    return {name: arrays[name] for name in shapes}
+    return checked_inputs(tuple(_specs(model)), arrays)
+
+
+def nudged(inputs: Arrays) -> Arrays:
+    """Return `inputs` with every number moved by a millionth of itself, at random."""
+    random = np.random.default_rng(SEED)
+    return {
+        name: (a * (1 + 1e-6 * random.standard_normal(a.shape))).astype(a.dtype)
+        if a.dtype.kind == "f"
+        else a
+        for name, a in inputs.items()
+    }
+
+
+def _specs(model: ir.Model) -> Iterator[TensorSpec]:
+    for value in model.graph.inputs:
+        if value.is_initializer():
+            continue
+        dtype = value.dtype.numpy().name if value.dtype else "float32"
+        sizes = tuple(s if isinstance(s, int) else s.value for s in value.shape or ())
+        yield TensorSpec(value.name or "", dtype, sizes)
 
 
 def differences(reference: Arrays, other: Arrays) -> dict[str, Difference]:

@@ -61,6 +61,10 @@ def verb(function: Verb[P]) -> Verb[P]:
             _fail(large, as_json=bool(options.get("as_json")))
         except (typer.Exit, typer.Abort):
             raise
+        except OSError as error:  # a full disk, a folder without permission
+            where = f"{error.filename}: " if error.filename else ""
+            told = EdgeccError(f"{where}{error.strerror or error}")
+            _fail(told, as_json=bool(options.get("as_json")))
         except Exception as error:
             _fail(_internal(error), as_json=bool(options.get("as_json")))
 

@@ -81,8 +81,14 @@ def test_the_users_own_inputs(save: Save, tmp_path: Path) -> None:
     np.savez(file, x=normal(1, 3, 16, 16))
     report = job.build(model, inputs=file, out=tmp_path / "out").report
     assert report["verify"]["inputs"]["kind"] == "file"
+    np.savez(file, x=normal(1, 3, 16, 16).astype(np.float64))
+    wide = job.build(model, inputs=file, out=tmp_path / "out").report
+    assert wide["verify"] == report["verify"]
+    np.savez(file, x=normal(1, 4, 16, 16))
+    with pytest.raises(UsageError, match="input 'x' is given as float32 1x4x16x16"):
+        job.build(model, inputs=file, out=tmp_path / "out")
     np.savez(file, z=normal(1))
-    with pytest.raises(UsageError, match="has no array 'x'"):
+    with pytest.raises(UsageError, match="input 'x' is missing"):
         job.build(model, inputs=file, out=tmp_path / "out")
     file.write_text("not numpy")
     with pytest.raises(UsageError, match="cannot read the inputs"):
@@ -137,6 +143,26 @@ def test_a_random_network_is_not_taken_for_a_fault(save: Save, tmp_path: Path) -
         {"w": normal(4, 3, 3, 3)},
     )
     assert job.build(save(model), passes="", out=tmp_path / "out").report["verify"]
+
+
+def test_a_network_that_amplifies_rounding_is_not_taken_for_a_fault(
+    save: Save, tmp_path: Path
+) -> None:
+    model = parse(
+        """g (float[1,3,8,8] x) => (float[A,B,C,D] y) {
+            c = Conv(x, w)  n = BatchNormalization (c, s, t, t, s)
+            d = Sub(n, n1)  e = Mul(d, huge)  y = Sin(e)
+        }""",
+        {
+            "w": normal(4, 3, 3, 3),
+            "s": np.abs(normal(4)) + 0.5,
+            "t": np.abs(normal(4)),
+            "n1": normal(1, 4, 6, 6),
+            "huge": normal(1, 4, 6, 6) * 1e5,
+        },
+    )
+    report = job.build(save(model), passes="", out=tmp_path / "out").report
+    assert report["verify"]["prepared"]["max_rel_error"] > 1e-3
 
 
 def test_xavier_gets_its_model_and_is_told_what_is_missing(save: Save, tmp_path: Path) -> None:

@@ -231,6 +231,15 @@ def test_a_loop_without_an_end_is_ended(
         job.build(save(model), out=tmp_path / "out")
 
 
+def test_an_output_that_is_no_tensor_is_refused(save: Save, tmp_path: Path) -> None:
+    model = parse(
+        "g (float[1,3,8,8] x) => (seq(float[1,4,6,6]) y) { c = Conv(x, w)  y = SequenceConstruct(c) }",
+        {"w": normal(4, 3, 3, 3)},
+    )
+    with pytest.raises(ModelError, match="the output 'y' is not a tensor"):
+        job.build(save(model), out=tmp_path / "out")
+
+
 def test_no_convolution_is_no_error(save: Save, tmp_path: Path) -> None:
     path = save(
         parse("g (float[2,4] x) => (float[2,3] y) { y = MatMul(x, w) }", {"w": normal(4, 3)})

@@ -25,7 +25,7 @@ from edgecc.pipeline import Observer, Pipeline, Report, make_pass
 from edgecc.plan import Plan
 from edgecc.report import record
 from edgecc.rewrite import CONVOLUTIONS, Decision
-from edgecc.shapes import Shape, Shapes
+from edgecc.shapes import GivenShapes, Shape, Shapes, read_shapes
 from edgecc.target import Arrays, Artifact, Backend, Target, this_arch
 from edgecc.verify import DebugPasses, Proofs, runnable
 
@@ -41,6 +41,9 @@ class Build:
 
     folder: Path
     report: dict[str, Any]
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Source:
         described = record.of_model(graph, path.name, model_sha256(path), path.stat().st_size)
         params = parameters(graph)
         original = runnable(path, graph, scratch)
+        shapes.check_sizes(graph)
         settled = shapes.settle(graph, given, dynamic=dynamic)
         probe = graph.clone()
         catalog.infer_shapes(probe)
@@ -93,7 +97,7 @@ def build(
     backend: str | None = None,
     passes: str | None = None,
     plan: str | Path | None = None,
-    shape: Mapping[str, Shape] | None = None,
+    shape: GivenShapes | None = None,
     out: str | Path | None = None,
     inputs: str | Path | None = None,
     debug_passes: str | Path | None = None,
@@ -102,8 +106,9 @@ def build(
     """Rewrite and lower `model` for `target` and leave a bundle in `out`.
 
     `passes` is a pipeline's text, "" rewrites nothing, None is the target's default; `plan` is
-    the plan.json of an earlier build. `shape` fixes inputs. `inputs` is an .npz to verify with
-    instead of random numbers. `debug_passes` is a folder for the model after each pass.
+    the plan.json of an earlier build. `shape` fixes inputs: {"x": (1, 3, 224, 224)}. `inputs` is
+    an .npz to verify with instead of random numbers. `debug_passes` is a folder for the model
+    after each pass.
     Errors: `edgecc.errors.EdgeccError` and its kinds; a failed build leaves nothing behind.
     """
     path, board = Path(model), catalog.target(target)
@@ -114,7 +119,7 @@ def build(
     clock = Clock(progress)
     with bundle.staging(folder) as stage, tempfile.TemporaryDirectory() as scratch:
         with clock.stage("load"):
-            source = Source.read(path, shape or {}, Path(scratch), dynamic=lowering.dynamic)
+            source = Source.read(path, read_shapes(shape), Path(scratch), dynamic=lowering.dynamic)
         with clock.stage("reference"):
             own = Path(inputs) if inputs else None
             proofs = Proofs.of(source.runnable, source.model, source.shapes, own)
@@ -158,7 +163,7 @@ def explain(
     *,
     passes: str | None = None,
     plan: str | Path | None = None,
-    shape: Mapping[str, Shape] | None = None,
+    shape: GivenShapes | None = None,
 ) -> dict[str, Any]:
     """Return what `build` would do to each convolution and why, without lowering or writing.
 
@@ -166,7 +171,7 @@ def explain(
     """
     board = catalog.target(target)
     rewrites = read_rewrites(board, passes, plan)
-    source = _read_only(Path(model), shape or {})
+    source = _read_only(Path(model), read_shapes(shape))
     prepared = catalog.prepare().run(source.model)
     ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
     decided = _rewrite(source.model, rewrites, ledger, [])
@@ -178,9 +183,9 @@ def explain(
     }
 
 
-def inspect(model: str | Path, *, shape: Mapping[str, Shape] | None = None) -> dict[str, Any]:
+def inspect(model: str | Path, *, shape: GivenShapes | None = None) -> dict[str, Any]:
     """Return what a model is made of: inputs, operators, and each convolution with its cost."""
-    source = _read_only(Path(model), shape or {})
+    source = _read_only(Path(model), read_shapes(shape))
     catalog.prepare().run(source.model)
     costs = count(source.model, source.shapes.inputs, catalog.infer_shapes)
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,11 +12,14 @@ import onnx_ir as ir
 from edgecc.errors import ModelError, UsageError, did_you_mean
 
 Shape = tuple[int, ...]
+GivenShapes = Mapping[str, Sequence[int]] | Sequence[str]
+"""Shapes as a user gives them: by input, or as the command line does."""
 ASSUMED_BATCH = 1
 ASSUMED_SIZE = 224
 """What a dynamic height or width is taken for where a figure needs a number."""
-MAX_BYTES = 1 << 34
-"""A single tensor beyond this is taken for a mistake or an attack."""
+MEMORY_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+MAX_BYTES = MEMORY_BYTES // 8
+"""A network with a larger tensor than this cannot be run here to check it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,18 @@ def parse_shape(text: str) -> tuple[str, Shape]:
     if min(shape) < 1:
         raise UsageError(f"'{text}' has a size below 1")
     return name, shape
+
+
+def read_shapes(given: GivenShapes | None) -> dict[str, Shape]:
+    """Return shapes by input, from a mapping or from texts such as "INPUT:1,3,224,224".
+
+    Errors: `edgecc.errors.UsageError`.
+    """
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return {name: tuple(shape) for name, shape in given.items()}
+    return dict(parse_shape(text) for text in ([given] if isinstance(given, str) else given))
 
 
 def fix(model: ir.Model, shapes: Mapping[str, Shape]) -> None:
@@ -118,10 +134,15 @@ def _complete(model: ir.Model) -> Shapes:
 
 
 def check_sizes(model: ir.Model) -> None:
-    """Refuse a model with a tensor larger than `MAX_BYTES`.
+    """Refuse a model with a tensor larger than `MAX_BYTES`, or with an input of negative size.
 
     Errors: `edgecc.errors.ModelError`.
     """
+    for value in model.graph.inputs:
+        if any(isinstance(size, int) and size < 0 for size in value.shape or ()):
+            raise ModelError(
+                f"input '{value.name}' has a negative size: {_text(list(value.shape or ()))}"
+            )
     values = [*model.graph.inputs, *(v for node in model.graph for v in node.outputs)]
     for value in values:
         sizes = [size for size in value.shape or () if isinstance(size, int)]
@@ -129,8 +150,9 @@ def check_sizes(model: ir.Model) -> None:
         if math.prod(sizes) * bits // 8 > MAX_BYTES:
             raise ModelError(
                 f"'{value.name}' of shape {_text(list(value.shape or ()))} would take "
-                f"{math.prod(sizes) * bits / 8e9:.3g} GB",
-                hint="check the sizes of the model's inputs",
+                f"{math.prod(sizes) * bits / 8e9:.3g} GB,"
+                f" and this machine has {MEMORY_BYTES / 1e9:.3g} GB in all",
+                hint="check the sizes of the model's inputs, or fix them with --shape",
             )
 
 

@@ -61,7 +61,6 @@ def build(
     """
     from edgecc import job
     from edgecc.report.tables import show_build
-    from edgecc.shapes import parse_shape
 
     with StageProgress(f"edgecc build {model.name}", job.STAGES) as progress:
         built = job.build(
@@ -70,7 +69,7 @@ def build(
             backend=backend,
             passes=passes,
             plan=plan,
-            shape=dict(parse_shape(text) for text in shape or ()),
+            shape=shape,
             out=out,
             inputs=inputs,
             debug_passes=debug_passes,

@@ -32,13 +32,11 @@ def explain(
     """
     from edgecc import bundle, job
     from edgecc.report.tables import show_explanation
-    from edgecc.shapes import parse_shape
 
     if model.is_dir():
         found = bundle.read(model)[0]
     else:
-        shapes = dict(parse_shape(text) for text in shape or ())
-        found = job.explain(model, target, passes=passes, plan=plan, shape=shapes)
+        found = job.explain(model, target, passes=passes, plan=plan, shape=shape)
     if as_json:
         show_json(found)
         return

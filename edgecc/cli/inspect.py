@@ -18,9 +18,8 @@ def inspect(model: Model, shape: Shapes = None, as_json: AsJson = False) -> None
     """
     from edgecc import job
     from edgecc.report.tables import show_model
-    from edgecc.shapes import parse_shape
 
-    found = job.inspect(model, shape=dict(parse_shape(text) for text in shape or ()))
+    found = job.inspect(model, shape=shape)
     if as_json:
         show_json(found)
         return

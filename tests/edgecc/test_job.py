@@ -102,6 +102,11 @@ def test_shapes_are_fixed_in_what_is_built(save: Save, tmp_path: Path) -> None:
     assert report["macs"]["before"] == 5 * (256 * (16 * 27 + 32 * 144) + 128)
     with edgecc.open(out) as session:
         assert session.inputs[0].shape == (5, 3, 16, 16)
+    for words in ("5,3,16,16", ["x:5,3,16,16"]):
+        built = edgecc.build(tmp_path / "model.onnx", passes="", shape=words, out=out)
+        assert built.report["shapes"] == report["shapes"]
+    with edgecc.open(built) as session:
+        assert session.inputs[0].shape == (5, 3, 16, 16)
 
 
 def test_debug_names_the_first_pass_that_changed_the_numbers(save: Save, tmp_path: Path) -> None:

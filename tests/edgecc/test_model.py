@@ -200,6 +200,13 @@ def test_absurd_shapes(save: Save, text: str, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx"]
 
 
+def test_a_negative_size(save: Save, tmp_path: Path) -> None:
+    model = conv_model(4, 3, (3, 3))
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = -5
+    with pytest.raises(ModelError, match="input 'x' has a negative size: 1,3,-5,11"):
+        job.build(save(model), out=tmp_path / "out")
+
+
 def test_control_flow_is_kept_and_computed(save: Save, tmp_path: Path) -> None:
     branch = (
         onnx.parser.parse_graph("then () => (float[1,4,7,7] t) { t = Conv(x, w) }"),
@@ -233,7 +240,9 @@ def test_a_loop_without_an_end_is_ended(
 
 def test_an_output_that_is_no_tensor_is_refused(save: Save, tmp_path: Path) -> None:
     model = parse(
-        "g (float[1,3,8,8] x) => (seq(float[1,4,6,6]) y) { c = Conv(x, w)  y = SequenceConstruct(c) }",
+        """g (float[1,3,8,8] x) => (seq(float[1,4,6,6]) y) {
+            c = Conv(x, w)  y = SequenceConstruct(c)
+        }""",
         {"w": normal(4, 3, 3, 3)},
     )
     with pytest.raises(ModelError, match="the output 'y' is not a tensor"):

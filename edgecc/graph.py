@@ -12,6 +12,14 @@ LIGHT_BYTES = 1024
 """Initialisers up to this size may be shapes, axes or pads, whose values ONNX's checks need."""
 
 
+def bitwidth(dtype: ir.DataType | int | None) -> int | None:
+    """Return the bits of one element; None for strings, and for what is no type."""
+    try:
+        return ir.DataType(dtype).bitwidth if dtype is not None else None
+    except (ValueError, TypeError):
+        return None
+
+
 def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
     """Add a constant called `name`, or with a number behind where the graph has that name."""
     number, fresh = 0, name

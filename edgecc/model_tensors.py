@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-import onnx_ir as ir
 
 from edgecc.errors import ModelError
+from edgecc.graph import bitwidth
 
 
 def check_tensors(proto: onnx.ModelProto, folder: Path) -> None:
@@ -22,10 +22,7 @@ def check_tensors(proto: onnx.ModelProto, folder: Path) -> None:
         name, count = tensor.name or "a constant", math.prod(tensor.dims)
         if any(size < 0 for size in tensor.dims):
             raise ModelError(f"tensor '{name}' has a negative size: {list(tensor.dims)}")
-        try:
-            bits = ir.DataType(tensor.data_type).bitwidth
-        except (ValueError, TypeError):
-            bits = None  # strings, whose size is their own matter
+        bits = bitwidth(tensor.data_type)  # of strings, the size is their own matter
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             _check_external(tensor, folder, None if bits is None else -(-count * bits // 8))
         elif tensor.HasField("raw_data") and bits is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from edgecc.errors import ModelError, UsageError, did_you_mean
+from edgecc.graph import bitwidth
 
 Shape = tuple[int, ...]
 GivenShapes = Mapping[str, Sequence[int]] | Sequence[str]
@@ -146,7 +147,7 @@ def check_sizes(model: ir.Model) -> None:
     values = [*model.graph.inputs, *(v for node in model.graph for v in node.outputs)]
     for value in values:
         sizes = [size for size in value.shape or () if isinstance(size, int)]
-        bits = value.dtype.bitwidth if value.dtype and value.dtype.bitwidth else 8
+        bits = bitwidth(value.dtype) or 8
         if math.prod(sizes) * bits // 8 > MAX_BYTES:
             raise ModelError(
                 f"'{value.name}' of shape {_text(list(value.shape or ()))} would take "

@@ -207,6 +207,12 @@ def test_a_negative_size(save: Save, tmp_path: Path) -> None:
         job.build(save(model), out=tmp_path / "out")
 
 
+def test_strings_are_refused(save: Save, tmp_path: Path) -> None:
+    path = save(parse("g (string[2] x) => (string[2] y) { y = Identity(x) }"))
+    with pytest.raises(ModelError, match="input 'x' is not a tensor of numbers"):
+        job.build(path, out=tmp_path / "out")
+
+
 def test_control_flow_is_kept_and_computed(save: Save, tmp_path: Path) -> None:
     branch = (
         onnx.parser.parse_graph("then () => (float[1,4,7,7] t) { t = Conv(x, w) }"),

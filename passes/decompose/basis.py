@@ -44,9 +44,7 @@ class Basis(RankRewrite):
 
     def rewrite(self, conv: Conv, x: ir.Value, build: Builder) -> ir.Value:
         """Build the basis filters and the pointwise convolution that mixes them."""
-        u, s, vt = np.linalg.svd(_filters(conv), full_matrices=False)
-        basis = vt[:, : self.rank]  # (G, rank, d), orthonormal rows
-        mix = (u * s[:, None])[:, :, : self.rank]  # (G, O/G, rank)
+        basis, mix = _factors(_filters(conv), self.rank or 1)
         ones = (1,) * len(conv.kernel)
         hidden = build.conv(
             x, basis.reshape(-1, *conv.weight.shape[1:]), like=conv, groups=conv.groups
@@ -59,3 +57,19 @@ class Basis(RankRewrite):
 def _filters(conv: Conv) -> npt.NDArray[Any]:
     """Every filter as a row, by group: (G, O/G, I/G*taps)."""
     return conv.grouped().reshape(conv.groups, conv.out_channels // conv.groups, -1)
+
+
+def _factors(filters: npt.NDArray[Any], rank: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return orthonormal basis filters (G, rank, d) and how they mix (G, O/G, rank).
+
+    The truncated SVD of `filters` (G, O/G, d), from the smaller Gram matrix, in half the time.
+    The product is exact at full rank, as it needs no more of the eigenvectors than to be
+    orthonormal.
+    """
+    transposed = filters.transpose(0, 2, 1)
+    if filters.shape[1] > filters.shape[2]:
+        right = np.linalg.eigh(transposed @ filters)[1][:, :, ::-1][:, :, :rank]  # (G, d, rank)
+        return right.transpose(0, 2, 1), filters @ right
+    left = np.linalg.eigh(filters @ transposed)[1][:, :, ::-1][:, :, :rank]  # (G, O/G, rank)
+    q, r = np.linalg.qr(transposed @ left)  # (G, d, rank), (G, rank, rank)
+    return q.transpose(0, 2, 1), left @ r.transpose(0, 2, 1)

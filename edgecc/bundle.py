@@ -18,13 +18,13 @@ from edgecc.errors import ModelError, UsageError
 from edgecc.target import Artifact
 
 MODEL = "model.onnx"
-WEIGHTS = "model.onnx.data"
 PLAN = "plan.json"
 REPORT = "report.json"
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
 EXTERNAL_FROM_BYTES = 1 << 30
 """Weights beyond this go into a file of their own: protobuf ends at 2 GB."""
+AGAIN = "build it again"
 UNTIMED = ("timings_s",)
 """What differs between two builds of the same model with the same options."""
 
@@ -36,7 +36,7 @@ def staging(out: Path) -> Iterator[Path]:
     When it does not, for whatever reason, nothing is left of it, and `out` is as it was.
     Errors: `edgecc.errors.UsageError` where `out` is something that is not a bundle.
     """
-    out = out.absolute()
+    out = out.resolve()
     check_place(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -62,20 +62,27 @@ def check_place(out: Path) -> None:
 
 def _put(folder: Path, out: Path) -> None:
     """Move `folder` to `out`; what was there comes back if that fails."""
+    check_place(out)
     old = folder.with_suffix(".old")
-    if out.exists():
-        out.rename(old)
     try:
+        if out.exists():
+            out.rename(old)
         folder.rename(out)
-    except BaseException:
-        if old.exists():
+    except BaseException as error:
+        if old.exists() and not out.exists():
             old.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise UsageError(f"cannot move the bundle to {out}: {error.strerror}") from None
         raise
     shutil.rmtree(old, ignore_errors=True)
 
 
-def save_model(model: ir.Model, folder: Path) -> Path:
-    """Write the model into `folder`, its initialisers in the order of their first use."""
+def save_model(model: ir.Model, path: Path) -> Path:
+    """Write the model to `path`, its initialisers in the order of their first use.
+
+    Weights of more than `EXTERNAL_FROM_BYTES` go beside it, into `path` with `.data` behind.
+    """
     graph = model.graph
     used = {
         v.name: v for node in graph for v in node.inputs if v is not None and v.is_initializer()
@@ -83,14 +90,15 @@ def save_model(model: ir.Model, folder: Path) -> Path:
     rest = {name: v for name, v in graph.initializers.items() if name not in used}
     graph.initializers.clear()
     for value in [*used.values(), *rest.values()]:
-        graph.register_initializer(value)
-    tensors = [value.const_value for value in graph.initializers.values()]
+        if value.graph is None or value.graph is graph:
+            graph.register_initializer(value)
+    values = [value for each in model.graphs() for value in each.initializers.values()]
+    tensors = [value.const_value for value in values]
     large = sum(t.nbytes for t in tensors if t is not None) > EXTERNAL_FROM_BYTES
-    in_files = any(isinstance(tensor, ir.ExternalTensor) for tensor in tensors)
-    if in_files and not large:
+    if not large:
         ir.external_data.load_to_model(model)
-    ir.save(model, folder / MODEL, external_data=WEIGHTS if large else None)
-    return folder / MODEL
+    ir.save(model, path, external_data=f"{path.name}.data" if large else None)
+    return path
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
@@ -134,7 +142,19 @@ def read(folder: Path) -> tuple[dict[str, Any], Artifact]:
     try:
         return report, Artifact.from_json(report["artifact"])
     except (KeyError, TypeError) as error:
-        raise ModelError(f"{folder / REPORT} is damaged: {error!r}") from None
+        raise ModelError(f"{folder / REPORT} is damaged: {error!r}", hint=AGAIN) from None
+
+
+def input_shapes(report: dict[str, Any]) -> dict[str, list[int]]:
+    """Return the shapes of the inputs that a report's figures are for.
+
+    Errors: `edgecc.errors.ModelError` for a damaged report.
+    """
+    try:
+        shapes: dict[str, list[int]] = report["verify"]["inputs"]["shapes"]
+        return {name: [int(size) for size in shape] for name, shape in shapes.items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"the report is damaged: {error!r}", hint=AGAIN) from None
 
 
 def check(folder: Path) -> dict[str, Any]:
@@ -143,11 +163,15 @@ def check(folder: Path) -> dict[str, Any]:
     Errors: `edgecc.errors.ModelError` for a file that is missing, changed or not listed.
     """
     manifest = _read_json(folder, MANIFEST)
-    listed = manifest.get("files", {})
+    listed = manifest.get("files")
+    entries = listed.values() if isinstance(listed, dict) else [None]
+    if not all(isinstance(entry, dict) and "sha256" in entry for entry in entries):
+        raise ModelError(f"{folder / MANIFEST} is damaged", hint=AGAIN)
+    assert isinstance(listed, dict)
     present = {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != MANIFEST
+        if path.is_file() and path != folder / MANIFEST
     }
     wrong = [f"{name} is missing" for name in sorted(listed.keys() - present)]
     wrong += [f"{name} is not in the manifest" for name in sorted(present - listed.keys())]
@@ -157,7 +181,9 @@ def check(folder: Path) -> dict[str, Any]:
         if digest(folder / name) != listed[name]["sha256"]
     ]
     if wrong:
-        raise ModelError(f"the bundle {folder} is not as it was built: {'; '.join(wrong)}")
+        raise ModelError(
+            f"the bundle {folder} is not as it was built: {'; '.join(wrong)}", hint=AGAIN
+        )
     return manifest
 
 

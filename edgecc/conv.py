@@ -88,6 +88,10 @@ def read(node: ir.Node) -> Conv | Refusal:
         return Refusal(f"its weights are {weight.dtype}")
     if not np.isfinite(weight).all():
         return Refusal("its weights hold NaN or infinity")
+    groups = node.attributes.get_int("group", 1)
+    if weight.ndim < 3 or not weight.size or groups < 1 or weight.shape[0] % groups:
+        sizes = "x".join(map(str, weight.shape))
+        return Refusal(f"its weights ({sizes}) do not fit {groups} groups")
     spatial = weight.ndim - 2
     auto_pad = node.attributes.get_string("auto_pad", "NOTSET")
     if auto_pad not in ("NOTSET", "VALID"):
@@ -100,7 +104,7 @@ def read(node: ir.Node) -> Conv | Refusal:
         strides=tuple(ints(node, "strides", [1] * spatial)),
         pads=tuple(pads),
         dilations=tuple(ints(node, "dilations", [1] * spatial)),
-        groups=node.attributes.get_int("group", 1),
+        groups=groups,
     )
 
 

@@ -126,16 +126,17 @@ def build(
             debug = [DebugPasses(Path(debug_passes), proofs)] if debug_passes else []
         with clock.stage("prepare"):
             prepared = catalog.prepare().run(source.model, debug)
-            before = proofs.check_prepared(bundle.save_model(source.model, stage))
+            before = proofs.check_prepared(bundle.save_model(source.model, stage / bundle.MODEL))
         with clock.stage("rewrite"):
             ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
             decided = _rewrite(source.model, rewrites, ledger, debug)
         with clock.stage("legalise"):
             legalised = _legalisation(board, lowering).run(source.model, debug)
             _sign(source.model)
-            written = bundle.save_model(source.model, stage)
+            written = bundle.save_model(source.model, stage / bundle.MODEL)
         with clock.stage("verify"):
             outputs = proofs.run(written)
+            after = proofs.check_rewritten(outputs)
         with clock.stage("lower"):
             artifact = lowering.build(written, board, stage)
             lowered = _check_lowered(lowering, artifact, stage, proofs, outputs)
@@ -144,7 +145,7 @@ def build(
             **record.of_costs(source.params, ledger.costs),
             "decisions": record.of_decisions(decided, ledger.costs),
             "passes": record.of_passes([*prepared, *decided, *legalised]),
-            "verify": record.of_verify(proofs, before, proofs.compare(outputs), lowered),
+            "verify": record.of_verify(proofs, before, after, lowered),
             "artifact": artifact.to_json(),
             **({"debug": debug[0].to_json()} if debug else {}),
         }

@@ -49,8 +49,12 @@ def load(path: Path) -> ir.Model:
     except (ir.serde.SerdeError, UnicodeError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path.name} is not a sound ONNX model: {_first_line(error)}") from error
     ir.external_data.set_base_dir(model.graph, path.parent)
-    if any(value.type is None or value.shape is None for value in model.graph.inputs):
-        raise ModelError(f"{path.name} has an input without a type or a rank")
+    for value in model.graph.inputs:
+        if not isinstance(value.type, ir.TensorType) or value.shape is None:
+            raise ModelError(
+                f"the input '{value.name}' of {path.name} is not a tensor of a known rank",
+                hint="export the model with the shapes of its inputs",
+            )
     return model
 
 
@@ -103,9 +107,13 @@ def _check_graph(proto: onnx.ModelProto) -> None:
     """What onnx's checker leaves out, or says of the first case only."""
     opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in proto.opset_import}
     _check_operators(proto, opsets)
+    if proto.graph.sparse_initializer:
+        raise ModelError(
+            "the model has sparse initialisers, which edgecc does not read",
+            hint="export it with dense weights",
+        )
     made = {value.name for value in proto.graph.input}
     made |= {tensor.name for tensor in proto.graph.initializer}
-    made |= {sparse.values.name for sparse in proto.graph.sparse_initializer}
     _check_wiring(proto.graph, made)
     for output in proto.graph.output:
         if output.name not in made:
@@ -113,7 +121,13 @@ def _check_graph(proto: onnx.ModelProto) -> None:
 
 
 def _check_operators(proto: onnx.ModelProto, opsets: dict[str, int]) -> None:
-    if (opset := opsets.get("", 0)) and opset < 7:
+    newest = onnx.defs.onnx_opset_version()
+    if (opset := opsets.get("", 0)) > newest:
+        raise ModelError(
+            f"the model is at opset {opset}, and the installed onnx knows {newest} at most",
+            hint="pip install -U onnx onnxruntime, or export the model at an older opset",
+        )
+    if opset and opset < 7:
         raise ModelError(
             f"the model is at opset {opset}; edgecc reads opset 7 and later",
             hint="raise it with onnx.version_converter.convert_version(model, 13)",
@@ -184,6 +198,9 @@ def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
                 yield from _all_nodes(inner)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
+    """The first line of what an error ultimately comes from."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

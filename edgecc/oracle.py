@@ -31,9 +31,15 @@ class Difference:
     max_rel_error: float
     """The largest absolute error over the largest magnitude of the reference output."""
 
-    def to_json(self) -> dict[str, float]:
-        """Return plain data, to three digits: the rest is the order of summation."""
-        return {name: float(f"{value:.3g}") for name, value in asdict(self).items()}
+    def to_json(self) -> dict[str, float | None]:
+        """Return plain data, to three digits: the rest is the order of summation.
+
+        None stands for outputs that cannot be compared: other shapes, or nothing to relate to.
+        """
+        return {
+            name: float(f"{value:.3g}") if np.isfinite(value) else None
+            for name, value in asdict(self).items()
+        }
 
 
 def run(model: Path, inputs: Arrays, *, hint: str | None = None) -> Arrays:
@@ -160,7 +166,8 @@ def _difference(reference: npt.NDArray[Any], other: npt.NDArray[Any]) -> Differe
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     if same.all():
         return Difference(0.0, 0.0)
-    gap = np.abs(np.where(same, 0.0, a - b))
+    with np.errstate(invalid="ignore"):  # infinity from infinity
+        gap = np.abs(np.where(same, 0.0, a - b))
     largest = float(np.max(gap)) if np.isfinite(gap).all() else float("inf")
     scale = float(np.max(np.abs(a), initial=0.0, where=np.isfinite(a)))
     return Difference(largest, largest / scale if scale > 0 else float("inf"))

@@ -22,7 +22,7 @@ SCHEMA_VERSION = 1
 class Step(BaseModel):
     """What becomes of one convolution; no pass leaves it as it is."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
 
     family: str | None
     options: dict[str, Any] = {}

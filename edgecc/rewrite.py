@@ -129,7 +129,7 @@ class Builder:
         self._replaced = node
         root = node.metadata_props.get(ORIGIN, node.name or "")
         self._stamp = {ORIGIN: root, MADE_BY: made_by}
-        self._names = {n.name for n in node.graph or ()}
+        self._names = _all_names(node)
         weight = constant(node.inputs[1])
         self._dtype = None if weight is None else weight.dtype
 
@@ -179,7 +179,19 @@ class Builder:
     def _fresh(self, kind: str) -> str:
         stem = f"{self._replaced.name}.{kind}"
         number = len(self.nodes)
-        while f"{stem}{number}" in self._names:
+        while any(
+            f"{stem}{number}{end}" in self._names for end in ("", ".out", ".weight", ".bias")
+        ):
             number += 1
         self._names.add(f"{stem}{number}")
         return f"{stem}{number}"
+
+
+def _all_names(node: ir.Node) -> set[str | None]:
+    """The names of all nodes and values of the graph that `node` stands in, subgraphs included."""
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    names = {value.name for value in graph.inputs} | set(graph.initializers)
+    for each in graph.all_nodes():
+        names |= {each.name, *(value.name for value in each.outputs)}
+    return names

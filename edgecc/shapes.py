@@ -57,17 +57,26 @@ def read_shapes(given: GivenShapes | None) -> dict[str, Shape]:
     if given is None:
         return {}
     if isinstance(given, Mapping):
-        return {name: tuple(shape) for name, shape in given.items()}
-    return dict(parse_shape(text) for text in ([given] if isinstance(given, str) else given))
+        texts = [f"{name}:{','.join(map(str, shape))}" for name, shape in given.items()]
+    else:
+        texts = [given] if isinstance(given, str) else list(given)
+    shapes: dict[str, Shape] = {}
+    for name, shape in map(parse_shape, texts):
+        if name in shapes:
+            raise UsageError(f"--shape gives the input '{name}' twice")
+        shapes[name] = shape
+    return shapes
 
 
-def fix(model: ir.Model, shapes: Mapping[str, Shape]) -> None:
-    """Write shapes into the model's inputs, and forget all that followed from the old ones.
+def fix(model: ir.Model, shapes: Mapping[str, Shape]) -> dict[str, ir.Shape]:
+    """Write shapes into the model's inputs, and forget all that followed from the old ones, which
+    are returned.
 
     Errors: `edgecc.errors.UsageError` for an unknown input, or where the model has another rank
     or another fixed size.
     """
     inputs = {v.name or "": v for v in model.graph.inputs if not v.is_initializer()}
+    replaced: dict[str, ir.Shape] = {}
     for given, shape in shapes.items():
         name = next(iter(inputs)) if given == "" and len(inputs) == 1 else given
         if name not in inputs:
@@ -83,11 +92,13 @@ def fix(model: ir.Model, shapes: Mapping[str, Shape]) -> None:
             raise UsageError(
                 f"--shape {name}:{_text(shape)} does not fit the model, where it is {_text(old)}"
             )
+        replaced[name] = inputs[name].shape or ir.Shape([])
         inputs[name].shape = ir.Shape(shape)
     if shapes:
         for node in model.graph:
             for value in node.outputs:
                 value.shape = None
+    return replaced
 
 
 def settle(model: ir.Model, given: Mapping[str, Shape], *, dynamic: bool) -> Shapes:
@@ -98,8 +109,8 @@ def settle(model: ir.Model, given: Mapping[str, Shape], *, dynamic: bool) -> Sha
     backend is not `dynamic`, an open batch is fixed at 1, and other open sizes are an error.
     Errors: `edgecc.errors.UsageError`, `edgecc.errors.ModelError`.
     """
-    fix(model, given)
-    found = _complete(model)
+    named = _named_sizes(model, fix(model, given))
+    found = _complete(model, named)
     if found.assumed and not dynamic:
         for value in model.graph.inputs:
             if any(not isinstance(size, int) for size in list(value.shape or ())[1:]):
@@ -112,8 +123,18 @@ def settle(model: ir.Model, given: Mapping[str, Shape], *, dynamic: bool) -> Sha
     return found
 
 
-def _complete(model: ir.Model) -> Shapes:
-    named: dict[str, int] = {}
+def _named_sizes(model: ir.Model, old: Mapping[str, ir.Shape]) -> dict[str, int]:
+    """The sizes that the user's shapes gave to names: N is 4."""
+    new = {value.name or "": list(value.shape or ()) for value in model.graph.inputs}
+    return {
+        str(was.value): now
+        for name, shape in old.items()
+        for was, now in zip(shape, new[name], strict=True)
+        if not isinstance(was, int) and was.value is not None and isinstance(now, int)
+    }
+
+
+def _complete(model: ir.Model, named: dict[str, int]) -> Shapes:
     inputs: dict[str, Shape] = {}
     assumed: dict[str, str] = {}
     for value in model.graph.inputs:
@@ -124,8 +145,9 @@ def _complete(model: ir.Model) -> Shapes:
             if isinstance(size, int):
                 sizes.append(size)
                 continue
-            label = str(size.value or f"axis {axis}")
-            sizes.append(named.setdefault(label, _guess(value, axis)))
+            guess = _guess(value, axis)
+            label = f"axis {axis}" if size.value is None else str(size.value)
+            sizes.append(guess if size.value is None else named.setdefault(label, guess))
             told.append(f"{label} is {sizes[-1]}")
         name = value.name or ""
         inputs[name] = tuple(sizes)

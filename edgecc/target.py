@@ -199,4 +199,11 @@ def _checked(spec: TensorSpec, value: npt.ArrayLike) -> npt.NDArray[Any]:
         raise UsageError(
             f"input '{spec.name}' is given as {array.dtype} {sizes}", hint=f"it takes {spec}"
         )
-    return np.ascontiguousarray(array, dtype=spec.dtype)
+    with np.errstate(over="ignore"):
+        converted = np.asarray(array, dtype=spec.dtype, order="C")
+    exact = np.array_equal(converted, array) or (
+        converted.dtype.kind == "f" and np.array_equal(np.isfinite(converted), np.isfinite(array))
+    )
+    if not exact:
+        raise UsageError(f"input '{spec.name}' has numbers that {spec.dtype} cannot hold")
+    return converted

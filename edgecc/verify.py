@@ -57,8 +57,32 @@ class Proofs:
         return cls(path, inputs, used, reference, NARROW_EXACT if narrow else EXACT)
 
     def run(self, model: Path) -> Arrays:
-        """Return what another form of the model computes in onnxruntime."""
-        return oracle.run(model, self.inputs)
+        """Return what another form of the model, written by edgecc, computes in onnxruntime.
+
+        Errors: `edgecc.errors.BuildError` where onnxruntime does not take it.
+        """
+        try:
+            return oracle.run(model, self.inputs)
+        except ModelError as error:
+            raise BuildError(
+                f"what edgecc made of the model does not run: {error.message}",
+                hint="this is a fault of edgecc: --debug-passes FOLDER names the pass",
+            ) from None
+
+    def check_rewritten(self, outputs: Arrays) -> dict[str, Difference]:
+        """Return how far the rewritten model's `outputs` are from the original's.
+
+        Errors: `edgecc.errors.BuildError` where they are no numbers any more.
+        """
+        for name, array in outputs.items():
+            whole = self.reference[name]
+            if array.dtype.kind != "f" or np.isfinite(array).all() or not np.isfinite(whole).all():
+                continue
+            raise BuildError(
+                f"the rewritten network makes '{name}' infinite or NaN, the original does not",
+                hint="give inputs of the range it was trained on with --inputs, or other passes",
+            )
+        return self.compare(outputs)
 
     def compare(self, outputs: Arrays) -> dict[str, Difference]:
         """Return how far `outputs` are from the original's."""
@@ -70,7 +94,7 @@ class Proofs:
         Errors: `edgecc.errors.EdgeccError` where it changed more than rounding does.
         """
         found = self.compare(self.run(prepared))
-        if self._is_wrong(found):
+        if self.is_wrong(found):
             raise EdgeccError(
                 f"preparing the model changed its outputs by {_in_words(found)}, which is a fault "
                 "of edgecc",
@@ -84,15 +108,15 @@ class Proofs:
         Errors: `edgecc.errors.BuildError` where it computes something else.
         """
         found = oracle.differences(expected, session.run(self.inputs))
-        if self._is_wrong(found):
+        if self.is_wrong(found):
             raise BuildError(
                 f"the lowered network differs from onnxruntime by {_in_words(found)}",
                 hint="--backend onnxruntime runs it; please report the model",
             )
         return oracle.worst(found)
 
-    def _is_wrong(self, found: dict[str, Difference]) -> bool:
-        """Whether numbers differ by more than rounding explains.
+    def is_wrong(self, found: dict[str, Difference]) -> bool:
+        """Return whether numbers differ by more than rounding explains.
 
         A network may be random, or amplify rounding (normalisation of small differences): then
         the original differs from itself as much when its inputs move by a millionth. Whole
@@ -114,17 +138,19 @@ def _in_words(found: dict[str, Difference]) -> str:
 def runnable(path: Path, model: ir.Model, scratch: Path) -> Path:
     """Return a file of `model`, just read from `path`, that onnxruntime can run.
 
-    That is `path`; a model newer than onnxruntime is lowered, in place, and saved in `scratch`.
+    That is `path`; a model that is newer than onnxruntime, or whose nodes share names, is mended,
+    in place, and saved in `scratch`.
     Errors: `edgecc.errors.BuildError` for an operator that does not exist in the older opset.
     """
     newest = catalog.backend("onnxruntime").newest_opset() or 0
-    if model.ir_version <= NEWEST_IR and model.opset_imports.get("", 0) <= newest:
+    names = [node.name for node in model.graph if node.name]
+    is_new = model.ir_version > NEWEST_IR or model.opset_imports.get("", 0) > newest
+    if not is_new and len(names) == len(set(names)):
         return path
     model.ir_version = min(model.ir_version, NEWEST_IR)
     older = f"name_everything, infer_shapes, lower_opset(opset={newest}, reader=onnxruntime)"
     catalog.pipeline(older).run(model)
-    ir.save(model, scratch / path.name)
-    return scratch / path.name
+    return bundle.save_model(model, scratch / path.name)
 
 
 def verify_bundle(
@@ -139,7 +165,7 @@ def verify_bundle(
     manifest = bundle.check(folder)
     report, artifact = bundle.read(folder)
     model = folder / bundle.MODEL
-    sizes = {name: tuple(s) for name, s in report["verify"]["inputs"]["shapes"].items()}
+    sizes = {name: tuple(s) for name, s in bundle.input_shapes(report).items()}
     proofs = Proofs.of(model, load(model), Shapes(sizes, {}), own)
     result: dict[str, Any] = {"files": len(manifest["files"]), "inputs": proofs.used}
     result["lowered"], result["against"] = None, None
@@ -153,10 +179,12 @@ def verify_bundle(
         if (given := model_sha256(against)) != manifest["model_sha256"]:
             raise ModelError(
                 f"the bundle was not built from {against}: sha256 {given[:12]}, not "
-                f"{manifest['model_sha256'][:12]}"
+                f"{manifest['model_sha256'][:12]}",
+                hint=f"it was built from a file named {report['model']['name']}",
             )
         with tempfile.TemporaryDirectory() as scratch:
-            original = proofs.run(runnable(against, load(against), Path(scratch)))
+            file = runnable(against, load(against), Path(scratch))
+            original = oracle.run(file, proofs.inputs)
         result["against"] = oracle.worst(oracle.differences(original, proofs.reference)).to_json()
     return result
 
@@ -177,10 +205,11 @@ class DebugPasses:
         number = len(self.lines) + 1
         name = report.by.partition("(")[0]
         path = self._folder / f"{number:02d}_{name}.onnx"
-        ir.save(model, path)
-        found = oracle.worst(self._proofs.compare(self._proofs.run(path)))
-        self.lines.append(f"{number:02d} {report.by}: max relative error {found.max_rel_error:.3g}")
-        if self.culprit is None and found.max_rel_error > self._proofs.tolerance:
+        bundle.save_model(model, path)
+        found = self._proofs.compare(self._proofs.run(path))
+        error = oracle.worst(found).max_rel_error
+        self.lines.append(f"{number:02d} {report.by}: max relative error {error:.3g}")
+        if self.culprit is None and self._proofs.is_wrong(found):
             self.culprit = report.by
 
     def to_json(self) -> dict[str, Any]:

@@ -25,13 +25,13 @@ TRACEBACK = "EDGECC_TRACEBACK"
 
 def stdout() -> Console:
     """Return the console for results; as wide as they need where nobody watches."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=160)
 
 
 def stderr() -> Console:
     """Return the console for progress, warnings and errors."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_json(data: Any) -> None:
@@ -84,7 +84,7 @@ def _internal(error: Exception) -> EdgeccError:
 
 def _fail(error: EdgeccError, *, as_json: bool) -> None:
     """Tell of a failure and leave with its exit code."""
-    stderr().print(f"edgecc: {error}", markup=False)
+    stderr().print(f"edgecc: {error}")
     if as_json:
         kind = type(error).__name__
         told = {"kind": kind, "message": error.message, "hint": error.hint}
@@ -121,7 +121,7 @@ class StageProgress:
     def __call__(self, stage: str) -> None:
         """Tell that a stage begins."""
         if self._bar is None:
-            self._console.print(f"{self._title}: {stage}", markup=False)
+            self._console.print(f"{self._title}: {stage}")
         else:
             done = self._stages.index(stage) if stage in self._stages else 0
             self._bar.update(self._task, completed=done, stage=stage)

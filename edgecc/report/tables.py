@@ -20,10 +20,10 @@ def show_build(out: Console, notes: Console, folder: str, report: Record) -> Non
     out.print(_error_line(verify))
     done, of = _rewritten(report["decisions"])
     out.print(f"{done} of {of} convolutions rewritten ({folder}/plan.json)")
-    out.print(f"\nbundle  {folder}", markup=False)
-    out.print(f"run it  {artifact['run']}", markup=False)
+    out.print(f"\nbundle  {folder}")
+    out.print(f"run it  {artifact['run']}")
     for note in _notes(report):
-        notes.print(f"note: {note}", markup=False)
+        notes.print(f"note: {note}")
 
 
 def show_explanation(out: Console, report: Record) -> None:
@@ -42,9 +42,9 @@ def show_explanation(out: Console, report: Record) -> None:
     out.print(_summary(report))
     for entry in report["passes"]:
         if entry["applied"] or entry["refused"]:
-            out.print(f"{entry['pass']}: {len(entry['applied'])} applied", markup=False)
+            out.print(f"{entry['pass']}: {len(entry['applied'])} applied")
         for refused in entry["refused"]:
-            out.print(f"  {refused['node']} refused: {refused['what']}", markup=False)
+            out.print(f"  {refused['node']} refused: {refused['what']}")
 
 
 def show_model(out: Console, found: Record) -> None:
@@ -54,7 +54,7 @@ def show_model(out: Console, found: Record) -> None:
     for kind in ("inputs", "outputs"):
         for tensor in model[kind]:
             sizes = "x".join("?" if s is None else str(s) for s in tensor["shape"])
-            out.print(f"{kind[:-1]:7} {tensor['name']}  {tensor['dtype']} {sizes}", markup=False)
+            out.print(f"{kind[:-1]:7} {tensor['name']}  {tensor['dtype']} {sizes}")
     table = _table("convolution", "weight", "stride", "groups", "=MACs", "=share", "=parameters")
     for conv in found["convolutions"]:
         table.add_row(
@@ -68,21 +68,21 @@ def show_model(out: Console, found: Record) -> None:
         )
     out.print(table)
     kinds = ", ".join(f"{count} {kind}" for kind, count in found["operators"].items())
-    out.print(f"prepared, it has {kinds}", markup=False)
+    out.print(f"prepared, it has {kinds}")
     out.print(
         f"{_short(found['macs'])} multiply-adds, {_short(found['params'])} parameters in the file"
     )
     for note in _notes(found):
-        out.print(f"note: {note}", markup=False)
+        out.print(f"note: {note}")
 
 
 def show_passes(out: Console, found: Sequence[Record], *, whole: bool) -> None:
     """Show the passes as a list, or one with its whole description."""
     if whole:
         for entry in found:
-            out.print(entry["text"], markup=False)
+            out.print(entry["text"])
             options = ", ".join(f"{k}: {v}" for k, v in entry["options"].items())
-            out.print(f"\noptions: {options or 'none'}", markup=False)
+            out.print(f"\noptions: {options or 'none'}")
         return
     table = _table("room", "pass", "options", "exact", "what it does")
     for entry in found:
@@ -96,7 +96,7 @@ def show_targets(out: Console, found: Sequence[Record], *, whole: bool) -> None:
     if whole:
         for entry in found:
             for key, value in entry.items():
-                out.print(f"{key:14} {value}", markup=False)
+                out.print(f"{key:14} {value}")
         return
     table = _table("target", "backends (default first)", "default passes", "board")
     for entry in found:
@@ -108,12 +108,12 @@ def show_targets(out: Console, found: Sequence[Record], *, whole: bool) -> None:
 
 def show_verification(out: Console, folder: str, found: Record) -> None:
     """Show what was checked, and what could not be."""
-    out.print(f"{folder}: {found['files']} files as built", markup=False)
+    out.print(f"{folder}: {found['files']} files as built")
     lowered, against = found["lowered"], found["against"]
     if lowered:
         out.print(f"lowered network against model.onnx: {_errors(lowered)}")
     else:
-        out.print(f"lowered network: not run here: {found['not_run']}", markup=False)
+        out.print(f"lowered network: not run here: {found['not_run']}")
     if against:
         out.print(f"against the original model: {_errors(against)}")
 
@@ -143,7 +143,10 @@ def _error_line(verify: Record) -> str:
 
 
 def _errors(found: Record) -> str:
-    return f"{found['max_rel_error']:.2g} relative, {found['max_abs_error']:.2g} absolute"
+    relative, absolute = found["max_rel_error"], found["max_abs_error"]
+    if absolute is None:
+        return "not comparable (another shape, or not finite)"
+    return f"{'-' if relative is None else f'{relative:.2g}'} relative, {absolute:.2g} absolute"
 
 
 def _notes(report: Record) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class RankRewrite(ConvRewrite):
             rank = chosen
         rank = min(rank, full)
         error = 0.0 if rank == full else max(0.0, 1.0 - float(kept[rank - 1]))
-        return Fit(type(self)(rank=rank), error)
+        return Fit(replace(self, rank=rank, energy=None, at_most=1.0), error)
 
     def _rank_for_energy(self, conv: Conv, kept: npt.NDArray[Any]) -> int | Refusal:
         """The smallest rank that keeps the energy.

@@ -101,7 +101,8 @@ def absorb_behind(host: ir.Node, affine: Affine) -> Refusal | None:
         return Refusal("the weights before it are computed at run time")
     axis, outputs = _output_axis(host, weight)
     factor = host.attributes.get_float("beta", 1.0) if host.op_type == "Gemm" else 1.0
-    if bias is not None and bias.size not in (1, outputs):
+    by_row = bias is not None and bias.ndim > 1 and bias.shape[-1] != bias.size
+    if bias is not None and (by_row or bias.size not in (1, outputs)):
         return Refusal("the bias before it is not one number for each channel")
     old = np.zeros(outputs) if bias is None else factor * bias.astype(np.float64).reshape(-1)
     scale = np.broadcast_to(affine.scale, outputs)
@@ -118,7 +119,8 @@ def absorb_before(host: ir.Node, affine: Affine) -> Refusal | None:
     A shift does not fold into a padded convolution: its zeros would have to be shifted too.
     """
     weight = constant(host.inputs[1])
-    bias = constant(host.inputs[2]) if len(host.inputs) > 2 else np.zeros(1)
+    has_bias = len(host.inputs) > 2 and host.inputs[2] is not None
+    bias = constant(host.inputs[2]) if has_bias else np.zeros(1)
     if host.op_type != "Conv" or weight is None or bias is None:
         return Refusal("what is behind it is not a convolution with constant weights")
     padded = any(ints(host, "pads", [])) or host.attributes.get_string("auto_pad", "") in (

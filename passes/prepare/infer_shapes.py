@@ -36,7 +36,7 @@ class InferShapes(Pass):
         except onnx.shape_inference.InferenceError as error:
             raise ModelError(
                 f"the shapes of the model contradict each other: {_cause(error)}",
-                hint="onnxruntime would refuse it too; export the model again",
+                hint="what it declares is not what it computes; export it again",
             ) from None
         known = {
             value.name: value.type for value in [*inferred.graph.value_info, *inferred.graph.output]

@@ -3,7 +3,9 @@
 Before:  Conv -> Dropout -> Identity -> Relu
 After:   Conv -> Relu
 Identity, Dropout (inference), Cast to the type it has, Pad by zero, Transpose that keeps the
-order, Concat and Sum of one value, Reshape to the shape it has. Exact.
+order, Concat and Sum of one value, Reshape to the shape it has. Exact. Refuses one that stands
+between an input (or another output) and an output: both names are the user's.
+onnx-ir has such a pass for Identity; between two outputs it drops one of their names.
 """
 
 from __future__ import annotations
@@ -13,9 +15,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import onnx_ir as ir
-from onnx_ir.passes.common import IdentityEliminationPass
 
-from edgecc.conv import constant, ints
+from edgecc.conv import Refusal, constant, ints
 from edgecc.graph import take_over
 from edgecc.rewrite import Decision, Pass, Room
 
@@ -28,29 +29,38 @@ class RemoveIdentities(Pass):
     room: ClassVar[Room] = "prepare"
 
     def run(self, model: ir.Model) -> list[Decision]:
-        """Turn what has no effect into Identity, then let onnx-ir take the identities out."""
+        """Let the readers of every operator without effect read its input instead."""
         decisions = []
         for node in list(model.graph):
             if node.domain == "" and _has_no_effect(node):
                 label = f"{node.op_type} {node.name or node.outputs[0].name}"
-                decisions.append(Decision(label, self.name, note="removed"))
-                _to_identity(node)
-        IdentityEliminationPass()(model)
+                refusal = _take_out(node)
+                decisions.append(
+                    Decision(label, self.name, note="removed", refusal=str(refusal or "") or None)
+                )
         return decisions
+
+
+def _take_out(node: ir.Node) -> Refusal | None:
+    """Remove `node`; an output of the network keeps its name, which its maker then takes."""
+    x, y = node.inputs[0], node.outputs[0]
+    assert x is not None
+    if not y.is_graph_output():
+        ir.convenience.replace_all_uses_with(y, x)
+        assert node.graph is not None
+        node.graph.remove(node, safe=True)
+        return None
+    if x.is_graph_input() or x.is_initializer() or x.is_graph_output() or x.producer() is None:
+        return Refusal("it stands between an input or output and an output")
+    if x.producer().graph is not node.graph:  # type: ignore[union-attr]
+        return Refusal("its input is made outside its graph")
+    take_over(y, x)
+    return None
 
 
 def _has_no_effect(node: ir.Node) -> bool:
     test = _TESTS.get(node.op_type)
     return test is not None and node.inputs[0] is not None and test(node)
-
-
-def _to_identity(node: ir.Node) -> None:
-    if node.op_type == "Identity":
-        return
-    identity = ir.node("Identity", [node.inputs[0]], name=node.name)
-    assert node.graph is not None
-    node.graph.insert_before(node, identity)
-    take_over(node.outputs[0], identity.outputs[0])
 
 
 def _is_inference_dropout(node: ir.Node) -> bool:

@@ -43,6 +43,8 @@ class ResolveAutoPad(Pass):
         window = _kernel(node)
         if x is None or x.shape is None or window is None:
             return Decision(name, self.name, refusal="its input has no known shape")
+        if node.op_type != "Conv" and max(ints(node, "dilations", [1])) > 1 and mode != "VALID":
+            return Decision(name, self.name, refusal="runtimes disagree on SAME with dilations")
         pads = _pads(node, mode, window, list(x.shape)[2:])
         if pads is None:
             return Decision(name, self.name, refusal=f"{mode} on a size that is not known")

@@ -84,7 +84,10 @@ def _cast_input(graph: ir.Graph, value: ir.Value, dtype: ir.DataType | None) -> 
     wide.name, wide.dtype, wide.shape = f"{value.name}.wide", _WIDE, value.shape
     for user in users:
         user.node.replace_input_with(user.idx, wide)
-    graph.insert_before(graph[0], cast)
+    if graph.num_nodes():
+        graph.insert_before(graph[0], cast)
+    else:
+        graph.append(cast)
 
 
 def _cast_output(graph: ir.Graph, index: int, dtype: ir.DataType | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shlex
 import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -51,12 +52,14 @@ class OnnxruntimeBackend(Backend):
         runner = folder / _RUNNER
         runner.parent.mkdir()
         shutil.copyfile(Path(__file__).with_name("run.py"), runner)
-        first = session.inputs[0].name if session.inputs else "input"
+        words = ["python3", _RUNNER, "model.onnx"]
+        for spec in session.inputs:
+            words += ["-i", f"{spec.name}={spec.name.replace('/', '_')}.npy"]
         return Artifact(
             backend=self.name,
             machine=None,
             files=(_RUNNER,),
-            run=f"python3 {_RUNNER} model.onnx -i {first}={first}.npy -o .",
+            run=shlex.join([*words, "-o", "."]),
         )
 
     def open(self, folder: Path, artifact: Artifact) -> Session:

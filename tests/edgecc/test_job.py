@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -240,3 +242,71 @@ def test_inspect_counts_the_prepared_network(save: Save) -> None:
     assert found["convolutions"][1]["weight"] == [32, 16, 3, 3]
     assert found["operators"]["Conv"] == 2
     assert "BatchNormalization" not in found["operators"]
+
+
+def test_external_data_of_a_new_model_is_read_and_debugged(tmp_path: Path) -> None:
+    model = conv_model(16, 8, (3, 3), opset=20)
+    model.ir_version = 11
+    onnx.save(
+        model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0
+    )
+    report = job.build(
+        tmp_path / "m.onnx", passes="", out=tmp_path / "out", debug_passes=tmp_path / "debug"
+    ).report
+    assert report["verify"]["max_abs_error"] == 0
+
+
+def test_sizes_of_one_name_are_one(save: Save, tmp_path: Path) -> None:
+    model = parse(
+        """g (float[N,3,8,8] a, float[N,4,6,6] b) => (float[A,B,C,D] y) {
+            c = Conv(a, w)  y = Add(c, b)
+        }""",
+        {"w": normal(4, 3, 3, 3)},
+    )
+    report = job.build(save(model), shape={"a": (4, 3, 8, 8)}, out=tmp_path / "out").report
+    assert report["shapes"]["inputs"] == {"a": [4, 3, 8, 8], "b": [4, 4, 6, 6]}
+
+
+@pytest.mark.parametrize(
+    "shape", [{"x": (0, 3, 16, 16)}, {"x": (1, 3, 16, "a")}, ["x:1,3,16,16", "x:2,3,16,16"]]
+)
+def test_shapes_that_are_none(save: Save, tmp_path: Path, shape: object) -> None:
+    with pytest.raises(UsageError):
+        job.build(save(NETWORK), shape=shape, out=tmp_path / "out")
+
+
+def test_an_output_of_classes_that_changes_is_no_crash(save: Save, tmp_path: Path) -> None:
+    model = parse(
+        "g (float[1,8,9,9] x) => (int64[A,B,C,D] y) { c = Conv(x, w)  y = ArgMax <axis=1> (c) }",
+        {"w": normal(16, 8, 3, 3)},
+    )
+    assert job.build(save(model), passes="basis(rank=1)", out=tmp_path / "out").report["verify"]
+
+
+def test_names_that_look_like_markup(save: Save) -> None:
+    model = conv_model(16, 8, (3, 3))
+    model.graph.node[0].name = "block[/b][conv]"
+    result = subprocess.run(
+        [sys.executable, "-m", "edgecc", "inspect", save(model)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "block[/b][conv]" in result.stdout
+
+
+def test_names_that_are_taken_already(save: Save, tmp_path: Path) -> None:
+    model = parse(
+        """g (float[1,8,9,9] x) => (float[A,B,C,D] y) {
+            n.conv0.out = Relu(x)  y = Conv(n.conv0.out, w)
+        }""".replace("n.conv0.out", "taken"),
+        {"w": normal(16, 8, 3, 3)},
+    )
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = "n.conv0.out" if name == "taken" else name
+    model.graph.node[1].name = "n"
+    report = job.build(save(model), passes="basis(rank=16)", out=tmp_path / "out").report
+    assert report["verify"]["max_rel_error"] < 1e-5
+    assert report["decisions"][0]["nodes"] == ["n.conv1", "n.conv2"]

@@ -11,8 +11,9 @@ import pytest
 from helpers import conv_model, normal, parse
 
 from edgecc import job, oracle
-from edgecc.errors import ModelError
+from edgecc.errors import BuildError, ModelError
 from edgecc.model import load, model_sha256
+from edgecc.verify import Proofs
 
 Save = Callable[..., Path]
 
@@ -205,6 +206,49 @@ def test_a_negative_size(save: Save, tmp_path: Path) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = -5
     with pytest.raises(ModelError, match="input 'x' has a negative size: 1,3,-5,11"):
         job.build(save(model), out=tmp_path / "out")
+
+
+def test_opsets_that_nobody_knows_yet(save: Save) -> None:
+    with pytest.raises(ModelError, match="at opset 99, and the installed onnx knows"):
+        load(save(parse("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }", opset=99)))
+
+
+def test_inputs_that_are_no_tensors(save: Save) -> None:
+    model = parse("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }")
+    kind = model.graph.input[0].type
+    inner = onnx.TypeProto()
+    inner.CopyFrom(kind)
+    kind.optional_type.elem_type.CopyFrom(inner)
+    with pytest.raises(ModelError, match=r"is not a tensor of a known rank|is not valid ONNX"):
+        load(save(model))
+
+
+def test_sparse_initialisers_are_refused(save: Save) -> None:
+    model = parse("g (float[1,4] x) => (float[1,4] y) { y = Add(x, s) }")
+    values = onnx.numpy_helper.from_array(np.ones(1, np.float32), "s")
+    indices = onnx.numpy_helper.from_array(np.array([2]), "s_indices")
+    model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, indices, [4]))
+    with pytest.raises(ModelError, match="sparse initialisers"):
+        load(save(model))
+
+
+def test_nodes_that_share_a_name(save: Save, tmp_path: Path) -> None:
+    model = parse("g (float[1,4] x) => (float[1,4] y) { a = Neg(x)  y = Relu(a) }")
+    for node in model.graph.node:
+        node.name = "same"
+    report = job.build(save(model), out=tmp_path / "out").report
+    assert report["verify"]["max_abs_error"] == 0
+
+
+def test_outputs_that_overflow_are_told() -> None:
+    numbers = {"y": np.ones(3, np.float32), "k": np.array([0])}
+    proofs = Proofs(Path("model.onnx"), {}, {}, numbers, 1e-3)
+    assert proofs.check_rewritten(numbers | {"k": np.array([1])})["k"].to_json() == {
+        "max_abs_error": 1.0,
+        "max_rel_error": None,
+    }
+    with pytest.raises(BuildError, match="makes 'y' infinite or NaN"):
+        proofs.check_rewritten(numbers | {"y": np.array([1, np.inf, 1], np.float32)})
 
 
 def test_strings_are_refused(save: Save, tmp_path: Path) -> None:

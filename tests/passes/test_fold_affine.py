@@ -77,3 +77,13 @@ def test_a_residual_add_is_none_of_its_business() -> None:
     )
     decisions = run_passes(model, "fold_affine")[1]
     assert decisions == []
+
+
+def test_a_gemm_whose_bias_goes_by_row_is_refused() -> None:
+    model = parse(
+        "g (float[4,3] x) => (float[A,B] y) { m = Gemm(x, w, c)  y = Mul(m, k) }",
+        {"w": normal(3, 4), "c": normal(4, 1), "k": normal(4, seed=9)},
+    )
+    folded, decisions = run_passes(model, PREPARE)
+    assert decisions[-1].refusal == "the bias before it is not one number for each channel"
+    assert largest_gap(model, folded) == 0

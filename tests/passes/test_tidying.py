@@ -7,6 +7,7 @@ import onnx
 import pytest
 from helpers import largest_gap, normal, operators, outputs, parse, run_passes
 
+from edgecc import catalog
 from edgecc.errors import ModelError
 
 
@@ -28,6 +29,19 @@ def test_an_identity_between_input_and_output_stays() -> None:
     model = parse("g (float[1,4] x) => (float[1,4] y) { y = Identity(x) }")
     tidy, _ = run_passes(model, "remove_identities")
     assert operators(tidy) == ["Identity"]
+
+
+def test_an_identity_between_two_outputs_stays() -> None:
+    model = parse(
+        """g (float[1,4,9,9] x) => (float[A,B,C,D] a, float[A,B,C,D] z, float[A,B,C,D] r) {
+            a = Conv(x, w)  z = Identity(a)  b = Identity(a)  r = Relu(b)
+        }""",
+        {"w": normal(2, 4, 3, 3)},
+    )
+    tidy, decisions = run_passes(model, "name_everything, remove_identities")
+    assert operators(tidy) == ["Conv 2x4x3x3", "Identity", "Relu"]
+    assert sum(d.refusal is not None for d in decisions) == 1
+    assert largest_gap(model, tidy) == 0
 
 
 def test_a_dropout_that_is_used_in_training_stays() -> None:
@@ -135,3 +149,14 @@ def test_float16_becomes_float32_inside_only() -> None:
 def test_float32_is_left_alone() -> None:
     model = parse("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }")
     assert run_passes(model, "widen_float16")[1] == []
+
+
+def test_a_mixed_precision_network_is_one_network() -> None:
+    model = parse(
+        """g (float16[1,4,9,9] x) => (float[A,B,C,D] y) {
+            c = Conv(x, w)  f = Cast <to=1> (c)  y = BatchNormalization (f, s, t, t, s)
+        }""",
+        {"w": normal(2, 4, 3, 3).astype(np.float16), "s": np.ones(2, np.float32), "t": normal(2)},
+    )
+    tidy, _ = run_passes(model, str(catalog.prepare()))
+    assert operators(tidy) == ["Cast", "Conv 2x4x3x3 bias"]

@@ -76,6 +76,14 @@ class Conv:
         return self.weight.astype(np.float64).reshape(shape)
 
 
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+
+def is_convolution(node: ir.Node) -> bool:
+    """Return whether `node` is one of ONNX's own convolutions."""
+    return node.op_type in CONVOLUTIONS and node.domain in ("", "ai.onnx")
+
+
 def read(node: ir.Node) -> Conv | Refusal:
     """Read a Conv node as numbers, or say why it is not one a rewrite can use."""
     if node.op_type == "ConvTranspose":

@@ -17,6 +17,7 @@ import onnx_ir as ir
 from threadpoolctl import threadpool_limits
 
 from edgecc import bundle, catalog, shapes
+from edgecc.conv import is_convolution
 from edgecc.cost import Ledger, count, parameters
 from edgecc.errors import UsageError
 from edgecc.model import load, model_sha256
@@ -24,7 +25,7 @@ from edgecc.oracle import Difference
 from edgecc.pipeline import Observer, Pipeline, Report, make_pass
 from edgecc.plan import Plan
 from edgecc.report import record
-from edgecc.rewrite import CONVOLUTIONS, Decision
+from edgecc.rewrite import Decision
 from edgecc.shapes import GivenShapes, Shape, Shapes, read_shapes
 from edgecc.target import Arrays, Artifact, Backend, Target, this_arch
 from edgecc.verify import DebugPasses, Proofs, runnable
@@ -198,7 +199,7 @@ def inspect(model: str | Path, *, shape: GivenShapes | None = None) -> dict[str,
         "convolutions": [
             record.of_convolution(node, costs.by_node[node.name or ""])
             for node in source.model.graph
-            if node.op_type in CONVOLUTIONS
+            if is_convolution(node)
         ],
     }
 
@@ -228,7 +229,7 @@ def _rewrite(
     with threadpool_limits(limits=1, user_api="blas"):
         reports = rewrites.run(model, [ledger, *debug])
     if not any(report.of_convolutions for report in reports):
-        names = [node.name or "" for node in model.graph if node.op_type in CONVOLUTIONS]
+        names = [node.name or "" for node in model.graph if is_convolution(node)]
         idle = [Decision(name, "none", refusal="no pass was asked to rewrite it") for name in names]
         reports.append(Report("none", idle, of_convolutions=True))
         ledger(reports[-1], model)

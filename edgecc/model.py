@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import google.protobuf.message
@@ -23,6 +23,8 @@ from edgecc.model_tensors import check_tensors, external_files, tensors
 
 PROTOBUF_LIMIT = 2**31 - 1
 """A protobuf message is smaller than 2 GB; larger models keep their weights in files beside."""
+MAX_NODES = 200_000
+"""Of a graph whose functions are inlined."""
 RUNTIME_DOMAINS = {"com.microsoft", "com.ms.internal.nhwc"}
 """Operators that onnxruntime brings along."""
 _MAGIC = {
@@ -107,6 +109,7 @@ def _check_graph(proto: onnx.ModelProto) -> None:
     """What onnx's checker leaves out, or says of the first case only."""
     opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in proto.opset_import}
     _check_operators(proto, opsets)
+    _check_functions(proto)
     if proto.graph.sparse_initializer:
         raise ModelError(
             "the model has sparse initialisers, which edgecc does not read",
@@ -146,6 +149,30 @@ def _check_operators(proto: onnx.ModelProto, opsets: dict[str, int]) -> None:
         raise ModelError(
             f"operators that do not exist in ONNX opset {opsets.get('', 0)}: {names}",
             hint="export the model again with a newer exporter; onnxruntime cannot run it either",
+        )
+
+
+def _check_functions(proto: onnx.ModelProto) -> None:
+    """Calls within calls, unrolled, must stay a graph that can be handled; and end."""
+    bodies = {(f.domain, f.name): f.node for f in proto.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(nodes: Iterable[onnx.NodeProto], callers: tuple[tuple[str, str], ...]) -> int:
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            if key in callers:
+                raise ModelError(f"the function {'::'.join(key)} calls itself")
+            if key in bodies and key not in sizes:
+                sizes[key] = size(bodies[key], (*callers, key))
+            total += sizes.get(key, 1)
+        return total
+
+    unrolled = size(_all_nodes(proto.graph), ())
+    if unrolled > MAX_NODES:
+        raise ModelError(
+            f"the model's functions unroll to {unrolled:.3g} nodes; edgecc takes {MAX_NODES}",
+            hint="export it without functions",
         )
 
 

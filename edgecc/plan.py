@@ -12,9 +12,10 @@ from typing import Any
 import onnx_ir as ir
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edgecc.conv import is_convolution
 from edgecc.errors import UsageError, did_you_mean
 from edgecc.pipeline import Observer, Report, make_pass
-from edgecc.rewrite import CONVOLUTIONS, ConvRewrite, Decision, Pass
+from edgecc.rewrite import ConvRewrite, Decision, Pass
 
 SCHEMA_VERSION = 1
 
@@ -101,7 +102,7 @@ class Plan:
 
         Errors: `edgecc.errors.UsageError` for a name that is not a convolution of the model.
         """
-        waiting = [node for node in model.graph if node.op_type in CONVOLUTIONS]
+        waiting = [node for node in model.graph if is_convolution(node)]
         seen: set[str] = set()
         reports = []
         while waiting:

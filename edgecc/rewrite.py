@@ -14,11 +14,10 @@ from typing import Any, ClassVar, Literal
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgecc.conv import Conv, Refusal, constant, read
+from edgecc.conv import Conv, Refusal, constant, is_convolution, read
 from edgecc.graph import add_initializer, take_over
 
 Room = Literal["prepare", "decompose", "legalise"]
-CONVOLUTIONS = ("Conv", "ConvTranspose")
 ORIGIN = "edgecc.origin"
 """Node metadata: the convolution of the prepared model that a node came from."""
 MADE_BY = "edgecc.pass"
@@ -99,7 +98,7 @@ class ConvRewrite(Pass):
 
     def run(self, model: ir.Model) -> list[Decision]:
         """Rewrite every convolution of the main graph that `fit` takes."""
-        found = [node for node in model.graph if node.op_type in CONVOLUTIONS]
+        found = [node for node in model.graph if is_convolution(node)]
         return [self.apply(node)[0] for node in found]
 
     def apply(self, node: ir.Node) -> tuple[Decision, list[ir.Node]]:

@@ -203,7 +203,7 @@ def _fold_one(node: ir.Node, affine: Affine) -> str | Refusal:
     y = node.outputs[0]
     before = affine.x.producer()
     refusal = Refusal("no convolution stands beside it")
-    if before is not None and before.op_type in HOSTS:
+    if before is not None and before.op_type in HOSTS and before.domain == "":
         alone = None if _is_private(affine.x) else Refusal(f"others read {before.name} as well")
         refusal_behind = alone or absorb_behind(before, affine)
         if refusal_behind is None:

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from edgecc.conv import Refusal, constant, ints
+from edgecc.conv import Refusal, constant, ints, is_convolution
 from edgecc.rewrite import Decision, Pass, Room
 
 
@@ -32,7 +32,12 @@ class FoldPad(Pass):
         for conv in model.graph:
             x = conv.inputs[0] if conv.inputs else None
             pad = x.producer() if x is not None else None
-            if conv.op_type == "Conv" and pad is not None and pad.op_type == "Pad":
+            if (
+                is_convolution(conv)
+                and conv.op_type == "Conv"
+                and pad is not None
+                and pad.op_type == "Pad"
+            ):
                 decisions.append(self._fold(pad, conv))
         return decisions
 

@@ -111,6 +111,35 @@ def test_a_build_that_breaks_leaves_what_was_there(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "out"]
 
 
+def test_what_came_to_the_place_meanwhile_is_not_lost(save: Save, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def meddle(stage: str) -> None:
+        if stage == "bundle":
+            out.mkdir()
+            (out / "thesis.txt").write_text("x")
+
+    with pytest.raises(UsageError, match="is not a bundle of edgecc"):
+        job.build(save(conv_model(16, 8, (3, 3))), out=out, progress=meddle)
+    assert (out / "thesis.txt").read_text() == "x"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "out"]
+
+
+def test_a_link_to_a_bundle_stays_a_link(built: Path, save: Save, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(built)
+    job.build(save(conv_model(16, 8, (3, 3))), passes="", out=link)
+    assert link.is_symlink()
+    assert json.loads((built / "report.json").read_text())["rewrites"] == ""
+
+
+@pytest.mark.parametrize("damage", ["[]", "{}", '{"files": 3}', '{"files": {"model.onnx": 3}}'])
+def test_damaged_manifests_are_told(built: Path, damage: str) -> None:
+    (built / "manifest.json").write_text(damage)
+    with pytest.raises(ModelError, match="damaged"):
+        verify_bundle(built)
+
+
 def test_verify_finds_what_changed(built: Path, tmp_path: Path) -> None:
     found = verify_bundle(built, against=tmp_path / "model.onnx")
     assert found["lowered"]["max_rel_error"] == 0

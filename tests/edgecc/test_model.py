@@ -251,6 +251,17 @@ def test_outputs_that_overflow_are_told() -> None:
         proofs.check_rewritten(numbers | {"y": np.array([1, np.inf, 1], np.float32)})
 
 
+def test_functions_that_unroll_without_measure(save: Save) -> None:
+    lines = ['<ir_version: 8, opset_import: ["" : 17, "f" : 1]>']
+    lines.append("g (float[1] x) => (float[1] y) { y = f.f30(x) }")
+    for i in range(31):
+        body = f"a = f.f{i - 1}(x) y = f.f{i - 1}(a)" if i else "y = Neg(x)"
+        head = '<domain: "f", opset_import: ["" : 17, "f" : 1]>'
+        lines.append(f"{head} f{i} (x) => (y) {{ {body} }}")
+    with pytest.raises(ModelError, match="unroll to"):
+        load(save(onnx.parser.parse_model(" ".join(lines))))
+
+
 def test_strings_are_refused(save: Save, tmp_path: Path) -> None:
     path = save(parse("g (string[2] x) => (string[2] y) { y = Identity(x) }"))
     with pytest.raises(ModelError, match="input 'x' is not a tensor of numbers"):

@@ -42,6 +42,35 @@ def test_what_does_not_exist_there_is_an_error_with_the_node(
     assert "_y'" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("body", "opsets", "reason"),
+    [
+        ("y = Softmax(x)", (13, 12), "Softmax means something else there"),
+        ('y = GridSample <mode="linear"> (x, grid)', (20, 17), "GridSample means something else"),
+        ('y = Pad <mode="wrap"> (x, pads)', (19, 17), "Pad knows no mode=wrap there"),
+        ("y = Cast <to=17> (x)", (19, 17), "Cast takes no tensor(float8e4m3fn) there"),
+        ("y = Flatten <axis=-1> (x)", (13, 10), "Flatten takes no negative axis there"),
+        ("y = Resize(x, , scales)", (19, 8), "Resize came with opset 10"),
+    ],
+)
+def test_what_means_something_else_is_refused(
+    body: str, opsets: tuple[int, int], reason: str
+) -> None:
+    weights = {
+        "grid": normal(1, 9, 9, 2),
+        "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+        "scales": np.array([1, 1, 2, 2], np.float32),
+    }
+    kind = "float8e4m3fn" if "Cast" in body else "float"
+    text = f"g (float[1,4,9,9] x) => ({kind}[A,B,C,D] y) {{ {body} }}"
+    if "Flatten" in body:
+        text = text.replace("[A,B,C,D]", "[A,B]")
+    model = parse(text, weights, opset=opsets[0])
+    with pytest.raises(BuildError) as caught:
+        run_passes(model, f"name_everything, infer_shapes, lower_opset(opset={opsets[1]})")
+    assert reason in caught.value.message
+
+
 def test_an_older_model_is_left_alone() -> None:
     model = parse("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }", opset=13)
     lowered, decisions = run_passes(model, LOWER)

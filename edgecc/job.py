@@ -212,7 +212,9 @@ def _read_only(path: Path, shape: Mapping[str, Shape]) -> Source:
 def read_rewrites(board: Target, passes: str | None, plan: str | Path | None) -> Pipeline | Plan:
     """Return what rewrites the model: the user's passes or plan, or the target's default."""
     if passes is not None and plan is not None:
-        raise UsageError("--passes and --plan exclude each other")
+        raise UsageError(
+            "--passes and --plan exclude each other", hint="edit the plan, or leave one away"
+        )
     if plan is not None:
         return Plan.read(Path(plan), catalog.passes())
     return catalog.pipeline(board.passes if passes is None else passes)

@@ -73,11 +73,15 @@ class Plan:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
-            raise UsageError(f"the plan {path} is not one: {where}: {first['msg']}") from None
+            raise UsageError(
+                f"the plan {path} is not one: {where}: {first['msg']}",
+                hint="edgecc build leaves a plan.json in every bundle",
+            ) from None
         if file.schema_version != SCHEMA_VERSION:
             raise UsageError(
                 f"the plan {path} has schema_version {file.schema_version}; this edgecc reads "
-                f"{SCHEMA_VERSION}"
+                f"{SCHEMA_VERSION}",
+                hint="build the model again with this edgecc for a new one",
             )
         return cls(
             file.model_sha256, {n: _rewrite(n, s, known) for n, s in file.convolutions.items()}

@@ -35,7 +35,9 @@ class RankRewrite(ConvRewrite):
 
     def __post_init__(self) -> None:
         if self.rank is not None and self.energy is not None:
-            raise UsageError(f"{self.name} takes a rank or an energy, not both")
+            raise UsageError(
+                f"{self.name} takes a rank or an energy, not both", hint="leave one away"
+            )
         if self.rank is not None and self.rank < 1:
             raise UsageError(f"{self} keeps nothing", hint="the smallest rank is 1")
         for option in ("energy", "at_most"):

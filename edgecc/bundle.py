@@ -53,10 +53,18 @@ def staging(out: Path) -> Iterator[Path]:
 
 def check_place(out: Path) -> None:
     """Refuse to replace anything but a bundle. Errors: `edgecc.errors.UsageError`."""
-    is_bundle = out.is_dir() and (not any(out.iterdir()) or (out / MANIFEST).is_file())
-    if (out.exists() or out.is_symlink()) and not is_bundle:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST).is_file():
         raise UsageError(
             f"{out} exists and is not a bundle of edgecc", hint="give another folder with --out"
+        )
+    listed = _read_json(out, MANIFEST).get("files", {})
+    foreign = _present(out) - set(listed)
+    if foreign:
+        raise UsageError(
+            f"the bundle {out} holds a file that edgecc did not put there: {min(foreign)}",
+            hint="move it away, or give another folder with --out",
         )
 
 
@@ -145,6 +153,15 @@ def read(folder: Path) -> tuple[dict[str, Any], Artifact]:
         raise ModelError(f"{folder / REPORT} is damaged: {error!r}", hint=AGAIN) from None
 
 
+def _present(folder: Path) -> set[str]:
+    """The files of a bundle, but for the manifest."""
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path != folder / MANIFEST
+    }
+
+
 def input_shapes(report: dict[str, Any]) -> dict[str, list[int]]:
     """Return the shapes of the inputs that a report's figures are for.
 
@@ -168,11 +185,7 @@ def check(folder: Path) -> dict[str, Any]:
     if not all(isinstance(entry, dict) and "sha256" in entry for entry in entries):
         raise ModelError(f"{folder / MANIFEST} is damaged", hint=AGAIN)
     assert isinstance(listed, dict)
-    present = {
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file() and path != folder / MANIFEST
-    }
+    present = _present(folder)
     wrong = [f"{name} is missing" for name in sorted(listed.keys() - present)]
     wrong += [f"{name} is not in the manifest" for name in sorted(present - listed.keys())]
     wrong += [

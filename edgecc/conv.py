@@ -84,6 +84,12 @@ def is_convolution(node: ir.Node) -> bool:
     return node.op_type in CONVOLUTIONS and node.domain in ("", "ai.onnx")
 
 
+def nested_convolutions(model: ir.Model) -> list[ir.Node]:
+    """Return the convolutions inside subgraphs (If, Loop, Scan), which are left as they are."""
+    every = model.graph.all_nodes()
+    return [node for node in every if is_convolution(node) and node.graph is not model.graph]
+
+
 def read(node: ir.Node) -> Conv | Refusal:
     """Read a Conv node as numbers, or say why it is not one a rewrite can use."""
     if node.op_type == "ConvTranspose":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from edgecc.conv import nested_convolutions
 from edgecc.shapes import Shape, fix
 
 ShapeInference = Callable[[ir.Model], object]
@@ -52,6 +53,7 @@ def count(model: ir.Model, inputs: Mapping[str, Shape], infer: ShapeInference) -
             _size(v) or 0 for v in node.inputs[1:] if v is not None and v.is_initializer()
         )
         by_node[node.name or ""] = Cost(macs or 0, weights)
+    uncounted += [node.name or "" for node in nested_convolutions(still)]
     total = Cost(sum(cost.macs for cost in by_node.values()), parameters(model))
     return Costs(total, by_node, uncounted)
 

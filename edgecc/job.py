@@ -25,7 +25,7 @@ from edgecc.oracle import Difference
 from edgecc.pipeline import Observer, Pipeline, Report, make_pass
 from edgecc.plan import Plan
 from edgecc.report import record
-from edgecc.rewrite import Decision
+from edgecc.rewrite import Decision, refuse_nested
 from edgecc.shapes import GivenShapes, Shape, Shapes, read_shapes
 from edgecc.target import Arrays, Artifact, Backend, Target, this_arch
 from edgecc.verify import DebugPasses, Proofs, runnable
@@ -127,7 +127,8 @@ def build(
             debug = [DebugPasses(Path(debug_passes), proofs)] if debug_passes else []
         with clock.stage("prepare"):
             prepared = catalog.prepare().run(source.model, debug)
-            before = proofs.check_prepared(bundle.save_model(source.model, stage / bundle.MODEL))
+            written = bundle.save_model(source.model, stage / bundle.MODEL)
+            before = proofs.check_prepared(written, debug[0].culprit if debug else None)
         with clock.stage("rewrite"):
             ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
             decided = _rewrite(source.model, rewrites, ledger, debug)
@@ -233,6 +234,7 @@ def _rewrite(
     if not any(report.of_convolutions for report in reports):
         names = [node.name or "" for node in model.graph if is_convolution(node)]
         idle = [Decision(name, "none", refusal="no pass was asked to rewrite it") for name in names]
+        idle += refuse_nested(model, "none")
         reports.append(Report("none", idle, of_convolutions=True))
         ledger(reports[-1], model)
     return reports

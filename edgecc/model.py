@@ -23,6 +23,7 @@ from edgecc.model_tensors import check_tensors, external_files, tensors
 
 PROTOBUF_LIMIT = 2**31 - 1
 """A protobuf message is smaller than 2 GB; larger models keep their weights in files beside."""
+EXPORT_AGAIN = "the file is damaged, or its exporter is wrong; export it again"
 MAX_NODES = 200_000
 """Of a graph whose functions are inlined."""
 RUNTIME_DOMAINS = {"com.microsoft", "com.ms.internal.nhwc"}
@@ -49,7 +50,9 @@ def load(path: Path) -> ir.Model:
         model = ir.from_proto(proto)
         without_weights(model)  # what cannot be written again is not sound
     except (ir.serde.SerdeError, UnicodeError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{path.name} is not a sound ONNX model: {_first_line(error)}") from error
+        raise ModelError(
+            f"{path.name} is not a sound ONNX model: {_first_line(error)}", hint=EXPORT_AGAIN
+        ) from error
     ir.external_data.set_base_dir(model.graph, path.parent)
     for value in model.graph.inputs:
         if not isinstance(value.type, ir.TensorType) or value.shape is None:
@@ -120,7 +123,7 @@ def _check_graph(proto: onnx.ModelProto) -> None:
     _check_wiring(proto.graph, made)
     for output in proto.graph.output:
         if output.name not in made:
-            raise ModelError(f"no node makes the model's output '{output.name}'")
+            raise ModelError(f"no node makes the model's output '{output.name}'", hint=EXPORT_AGAIN)
 
 
 def _check_operators(proto: onnx.ModelProto, opsets: dict[str, int]) -> None:
@@ -190,11 +193,14 @@ def _check_wiring(graph: onnx.GraphProto, made: set[str]) -> None:
             if name not in made:
                 raise ModelError(
                     f"{label} reads '{name}' before it is made: the graph has a cycle, or its "
-                    "nodes are not in order"
+                    "nodes are not in order",
+                    hint="if there is no cycle, onnx-graphsurgeon's toposort puts it in order",
                 )
         for name in filter(None, node.output):
             if name in made:
-                raise ModelError(f"two nodes, inputs or initialisers make '{name}'")
+                raise ModelError(
+                    f"two nodes, inputs or initialisers make '{name}'", hint=EXPORT_AGAIN
+                )
             made.add(name)
 
 
@@ -214,7 +220,9 @@ def _check_onnx(proto: onnx.ModelProto, name: str) -> None:
     try:
         onnx.checker.check_model(copy)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"{name} is not valid ONNX: {_first_line(error)}") from None
+        raise ModelError(
+            f"{name} is not valid ONNX: {_first_line(error)}", hint=EXPORT_AGAIN
+        ) from None
 
 
 def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -11,6 +11,8 @@ import onnx
 from edgecc.errors import ModelError
 from edgecc.graph import bitwidth
 
+DAMAGED = "the file is damaged; export or copy it again"
+
 
 def check_tensors(proto: onnx.ModelProto, folder: Path) -> None:
     """Check every tensor of a model whose file lies in `folder`.
@@ -21,7 +23,9 @@ def check_tensors(proto: onnx.ModelProto, folder: Path) -> None:
     for tensor in tensors(proto):
         name, count = tensor.name or "a constant", math.prod(tensor.dims)
         if any(size < 0 for size in tensor.dims):
-            raise ModelError(f"tensor '{name}' has a negative size: {list(tensor.dims)}")
+            raise ModelError(
+                f"tensor '{name}' has a negative size: {list(tensor.dims)}", hint=DAMAGED
+            )
         bits = bitwidth(tensor.data_type)  # of strings, the size is their own matter
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             _check_external(tensor, folder, None if bits is None else -(-count * bits // 8))
@@ -30,7 +34,8 @@ def check_tensors(proto: onnx.ModelProto, folder: Path) -> None:
             if len(tensor.raw_data) != wanted:
                 raise ModelError(
                     f"tensor '{name}' of shape {list(tensor.dims)} needs {wanted} bytes "
-                    f"and has {len(tensor.raw_data)}"
+                    f"and has {len(tensor.raw_data)}",
+                    hint=DAMAGED,
                 )
 
 
@@ -79,6 +84,11 @@ def _check_external(tensor: onnx.TensorProto, folder: Path, needed: int | None) 
             "model",
             hint="a model with external data is several files; copy all of them",
         )
+    if path.stat().st_nlink > 1:
+        raise ModelError(
+            f"the weights in {path.name} have several hard links, so others may change them",
+            hint=f"make a copy of its own: cp {path.name} copy && mv copy {path.name}",
+        )
     entries = {entry.key: entry.value for entry in tensor.external_data}
     try:
         offset = int(entries.get("offset", "0"))
@@ -95,7 +105,8 @@ def _check_external(tensor: onnx.TensorProto, folder: Path, needed: int | None) 
     if needed is not None and length != needed:
         raise ModelError(
             f"tensor '{tensor.name}' of shape {list(tensor.dims)} needs {needed} bytes and has "
-            f"{length}"
+            f"{length}",
+            hint=DAMAGED,
         )
 
 

@@ -61,11 +61,13 @@ def run(model: Path, inputs: Arrays, *, hint: str | None = None) -> Arrays:
         sizes = ", ".join(f"{name}:{','.join(map(str, a.shape))}" for name, a in inputs.items())
         raise ModelError(
             f"onnxruntime cannot run {model.name} at {sizes}: {_cause(error)}",
-            hint=hint,
+            hint=hint or "edgecc checks every step in onnxruntime, so the model has to run there",
         ) from None
     outputs = dict(zip((value.name for value in session.get_outputs()), results, strict=True))
     if other := [name for name, array in outputs.items() if not isinstance(array, np.ndarray)]:
-        raise ModelError(f"the output '{other[0]}' is not a tensor")
+        raise ModelError(
+            f"the output '{other[0]}' is not a tensor", hint="give the model tensors as outputs"
+        )
     return outputs
 
 
@@ -99,7 +101,10 @@ def random_inputs(model: ir.Model, shapes: Mapping[str, Shape]) -> Arrays:
             continue
         random = np.random.default_rng([SEED, zlib.crc32(name.encode())])
         if value.dtype is None or value.dtype == ir.DataType.STRING:
-            raise ModelError(f"input '{name}' is not a tensor of numbers")
+            raise ModelError(
+                f"input '{name}' is not a tensor of numbers",
+                hint="cut off what works on text, and build the network behind it",
+            )
         dtype = value.dtype.numpy()
         if np.issubdtype(dtype, np.bool_):
             arrays[name] = random.integers(0, 2, shapes[name]).astype(dtype)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from edgecc.conv import is_convolution
 from edgecc.errors import UsageError, did_you_mean
 from edgecc.pipeline import Observer, Report, make_pass
-from edgecc.rewrite import ConvRewrite, Decision, Pass
+from edgecc.rewrite import ConvRewrite, Decision, Pass, refuse_nested
 
 SCHEMA_VERSION = 1
 
@@ -87,6 +87,9 @@ class Plan:
             file.model_sha256, {n: _rewrite(n, s, known) for n, s in file.convolutions.items()}
         )
 
+    def __str__(self) -> str:
+        return "plan"
+
     def to_json(self) -> str:
         """Return the text of the plan file."""
         file = PlanFile(
@@ -108,10 +111,13 @@ class Plan:
         """
         waiting = [node for node in model.graph if is_convolution(node)]
         seen: set[str] = set()
-        reports = []
-        while waiting:
+        reports: list[Report] = []
+        while waiting or not reports:
             seen.update(node.name or "" for node in waiting)
             decisions, made = self._wave(waiting)
+            if not reports:
+                decisions += refuse_nested(model, "plan")
+                seen.update(decision.node for decision in decisions)
             reports.append(Report("plan", decisions, of_convolutions=True))
             for observe in observers:
                 observe(reports[-1], model)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy.typing as npt
 import onnx_ir as ir
 
-from edgecc.conv import Conv, Refusal, constant, is_convolution, read
+from edgecc.conv import Conv, Refusal, constant, is_convolution, nested_convolutions, read
 from edgecc.graph import add_initializer, take_over
 
 Room = Literal["prepare", "decompose", "legalise"]
@@ -99,7 +99,8 @@ class ConvRewrite(Pass):
     def run(self, model: ir.Model) -> list[Decision]:
         """Rewrite every convolution of the main graph that `fit` takes."""
         found = [node for node in model.graph if is_convolution(node)]
-        return [self.apply(node)[0] for node in found]
+        decisions = [self.apply(node)[0] for node in found]
+        return decisions + refuse_nested(model, self.name)
 
     def apply(self, node: ir.Node) -> tuple[Decision, list[ir.Node]]:
         """Rewrite one convolution; return the decision and the nodes that replaced it."""
@@ -118,6 +119,12 @@ class ConvRewrite(Pass):
         made = tuple(made.name or "" for made in build.nodes)
         options = fit.rewrite.options()
         return Decision(name, self.name, options, error=fit.error, made=made), build.nodes
+
+
+def refuse_nested(model: ir.Model, by: str) -> list[Decision]:
+    """Return the refusals of the convolutions inside subgraphs."""
+    reason = "it stands inside the subgraph of an If, Loop or Scan"
+    return [Decision(node.name or "", by, refusal=reason) for node in nested_convolutions(model)]
 
 
 class Builder:

@@ -164,7 +164,8 @@ def check_sizes(model: ir.Model) -> None:
     for value in model.graph.inputs:
         if any(isinstance(size, int) and size < 0 for size in value.shape or ()):
             raise ModelError(
-                f"input '{value.name}' has a negative size: {_text(list(value.shape or ()))}"
+                f"input '{value.name}' has a negative size: {_text(list(value.shape or ()))}",
+                hint="an open size has a name or nothing in its place; export the model again",
             )
     values = [*model.graph.inputs, *(v for node in model.graph for v in node.outputs)]
     for value in values:

@@ -92,7 +92,7 @@ class Artifact:
     files: tuple[str, ...]
     """Paths inside the bundle, `/` between folders."""
     run: str
-    """The command that runs it on the device, from inside the bundle."""
+    """The command that runs it on the device, from inside the bundle; arrays lie beside it."""
     missing: str | None = None
     """What still has to be done before it can run, in a sentence; None is complete."""
     details: dict[str, Any] = field(default_factory=dict)

@@ -88,17 +88,18 @@ class Proofs:
         """Return how far `outputs` are from the original's."""
         return oracle.differences(self.reference, outputs)
 
-    def check_prepared(self, prepared: Path) -> Difference:
-        """Return how much preparing changed the numbers.
+    def check_prepared(self, prepared: Path, culprit: str | None) -> Difference:
+        """Return how much preparing changed the numbers; `culprit` is the pass known to.
 
         Errors: `edgecc.errors.EdgeccError` where it changed more than rounding does.
         """
         found = self.compare(self.run(prepared))
         if self.is_wrong(found):
             raise EdgeccError(
-                f"preparing the model changed its outputs by {_in_words(found)}, which is a fault "
-                "of edgecc",
-                hint="--debug-passes FOLDER names the pass; please report it with the model",
+                f"{culprit or 'preparing the model'} changed the outputs by {_in_words(found)}, "
+                "which is a fault of edgecc",
+                hint="please report it with the model"
+                + ("" if culprit else "; --debug-passes FOLDER names the pass"),
             )
         return oracle.worst(found)
 
@@ -206,7 +207,10 @@ class DebugPasses:
         name = report.by.partition("(")[0]
         path = self._folder / f"{number:02d}_{name}.onnx"
         bundle.save_model(model, path)
-        found = self._proofs.compare(self._proofs.run(path))
+        try:
+            found = self._proofs.compare(self._proofs.run(path))
+        except BuildError as failure:
+            raise BuildError(f"after {report.by}: {failure.message}", hint=failure.hint) from None
         error = oracle.worst(found).max_rel_error
         self.lines.append(f"{number:02d} {report.by}: max relative error {error:.3g}")
         if self.culprit is None and self._proofs.is_wrong(found):

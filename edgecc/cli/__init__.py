@@ -11,7 +11,7 @@ from types import FrameType
 
 import typer
 
-from edgecc.cli import build, explain, inspect, lists, verify
+from edgecc.cli import build, console, explain, inspect, lists, verify
 
 EPILOG = (
     "Exit codes: 0 ok, 1 internal, 2 usage, 3 model, 4 device, 5 build, 6 budget not met, "
@@ -46,10 +46,13 @@ def edgecc(
 
 
 def main() -> None:
-    """Run the command line; a terminated build cleans up as an interrupted one does."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Run the command line; a build that is terminated cleans up as an interrupted one does."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, _interrupt)
     app()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    console.Interruption.seen = True
     raise KeyboardInterrupt

@@ -92,6 +92,12 @@ def _fail(error: EdgeccError, *, as_json: bool) -> None:
     raise typer.Exit(error.exit_code)
 
 
+class Interruption:
+    """Whether the user asked to stop: some libraries swallow the exception that says so."""
+
+    seen = False
+
+
 class StageProgress:
     """A bar over the stages of a job on a terminal; a plain line for each elsewhere."""
 
@@ -120,6 +126,8 @@ class StageProgress:
 
     def __call__(self, stage: str) -> None:
         """Tell that a stage begins."""
+        if Interruption.seen:
+            raise KeyboardInterrupt
         if self._bar is None:
             self._console.print(f"{self._title}: {stage}")
         else:

@@ -54,12 +54,12 @@ class OnnxruntimeBackend(Backend):
         shutil.copyfile(Path(__file__).with_name("run.py"), runner)
         words = ["python3", _RUNNER, "model.onnx"]
         for spec in session.inputs:
-            words += ["-i", f"{spec.name}={spec.name.replace('/', '_')}.npy"]
+            words += ["-i", f"{spec.name}=../{spec.name.replace('/', '_')}.npy"]
         return Artifact(
             backend=self.name,
             machine=None,
             files=(_RUNNER,),
-            run=shlex.join([*words, "-o", "."]),
+            run=shlex.join([*words, "-o", ".."]),
         )
 
     def open(self, folder: Path, artifact: Artifact) -> Session:

@@ -77,8 +77,8 @@ def run_command(signature: Signature) -> str:
     files = signature.files()
     words = [RUNNER]
     for spec in signature.inputs:
-        words += ["-i", f"{spec.name}={files[f'input {spec.name}']}"]
-    return shlex.join([*words, "-o", "."])
+        words += ["-i", f"{spec.name}=../{files[f'input {spec.name}']}"]
+    return shlex.join([*words, "-o", ".."])
 
 
 def _build(model: Path, target: Target, folder: Path) -> Signature:

@@ -137,8 +137,10 @@ def test_a_preparation_that_changes_the_numbers_is_caught(
         return replace(found, shift=found.shift + 1) if isinstance(found, affine.Affine) else found
 
     monkeypatch.setattr(affine, "read_affine", wrong)
-    with pytest.raises(EdgeccError, match="preparing the model changed its outputs"):
+    with pytest.raises(EdgeccError, match="preparing the model changed the outputs"):
         job.build(save(NETWORK), passes="", out=tmp_path / "out")
+    with pytest.raises(EdgeccError, match="fold_batchnorm changed the outputs"):
+        job.build(save(NETWORK), out=tmp_path / "out", debug_passes=tmp_path / "debug")
     assert not (tmp_path / "out").exists()
 
 

@@ -280,8 +280,13 @@ def test_control_flow_is_kept_and_computed(save: Save, tmp_path: Path) -> None:
     choose = onnx.helper.make_node("If", ["c"], ["y"], then_branch=branch[0], else_branch=branch[1])
     model.graph.node[0].CopyFrom(choose)
     report = job.build(save(model), passes="basis(rank=2)", out=tmp_path / "out").report
-    assert report["decisions"] == []
+    inside = "it stands inside the subgraph of an If, Loop or Scan"
+    assert [d["refusal"] for d in report["decisions"]] == [inside] * 2
+    assert report["uncounted"] == [d["convolution"] for d in report["decisions"]]
     assert report["verify"]["max_rel_error"] < 1e-6
+    plan = tmp_path / "out" / "plan.json"
+    again = job.build(tmp_path / "model.onnx", plan=plan, out=tmp_path / "again").report
+    assert [d["refusal"] for d in again["decisions"]] == [inside] * 2
 
 
 def test_a_loop_without_an_end_is_ended(

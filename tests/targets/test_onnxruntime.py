@@ -29,7 +29,7 @@ def test_the_runner_needs_nothing_of_edgecc(bundle: Path) -> None:
     x = normal(1, 8, 11, 11)
     np.save(bundle / "x.npy", x)
     report = json.loads((bundle / "report.json").read_text())
-    assert report["artifact"]["run"] == "python3 onnxruntime/run.py model.onnx -i x=x.npy -o ."
+    assert report["artifact"]["run"] == "python3 onnxruntime/run.py model.onnx -i x=../x.npy -o .."
     result = run(bundle, "-i", "x=x.npy", "-o", "results", "--repeat", "3", "--threads", "1")
     assert result.returncode == 0, result.stderr
     times = json.loads(result.stdout)

@@ -53,7 +53,7 @@ def test_artifact_names_its_files_and_command(bundle: tuple[Path, Artifact]) -> 
     folder, artifact = bundle
     names = ("edgecc-run", "libtvm_ffi.so", "libtvm_runtime.so", "model.so", "signature.txt")
     assert artifact.files == tuple(f"tvm/{name}" for name in names)
-    assert artifact.run == "tvm/edgecc-run -i x=x.npy -o ."
+    assert artifact.run == "tvm/edgecc-run -i x=../x.npy -o .."
     assert artifact.machine == this_arch()
     assert {path.name for path in folder.iterdir()} == {"model.onnx", "tvm"}
     assert Artifact.from_json(json.loads(json.dumps(artifact.to_json()))) == artifact

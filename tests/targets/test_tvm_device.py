@@ -95,13 +95,14 @@ def test_the_outputs_are_onnxruntimes(
         {n: tuple(s) for n, s in built.report["shapes"]["inputs"].items()},
     )
     (name_in,) = inputs
-    np.save(built.folder / f"{name_in}.npy", inputs[name_in])
+    np.save(tmp_path / f"{name_in}.npy", inputs[name_in])
     device.copy(str(built.folder), "root@127.0.0.1:net")
+    device.copy(str(tmp_path / f"{name_in}.npy"), "root@127.0.0.1:")
     device.run(f"cd net && {built.report['artifact']['run']}; rc=$?; exit $rc")
     expected = oracle.run(built.folder / "model.onnx", inputs)
     for output, array in expected.items():
-        device.copy(f"root@127.0.0.1:net/{output}.npy", str(tmp_path))
+        device.copy(f"root@127.0.0.1:{output}.npy", str(tmp_path))
         found = np.load(tmp_path / f"{output}.npy").astype(np.float64)
         wanted = array.astype(np.float64)
         assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
-    device.run("rm -r net")
+    device.run("rm -r net *.npy")

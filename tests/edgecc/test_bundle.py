@@ -125,6 +125,13 @@ def test_what_came_to_the_place_meanwhile_is_not_lost(save: Save, tmp_path: Path
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "out"]
 
 
+def test_what_somebody_put_into_a_bundle_is_not_lost(built: Path, tmp_path: Path) -> None:
+    (built / "model.plan").write_text("an engine")
+    with pytest.raises(UsageError, match=r"did not put there: model\.plan"):
+        job.build(tmp_path / "model.onnx", out=built)
+    assert (built / "model.plan").read_text() == "an engine"
+
+
 def test_a_link_to_a_bundle_stays_a_link(built: Path, save: Save, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(built)

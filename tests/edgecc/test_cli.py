@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from helpers import conv_model, parse
 
+from edgecc.cli import console
+
 Save = Callable[..., Path]
 VERBS = ("build", "inspect", "explain", "passes", "targets", "verify")
 
@@ -149,6 +151,16 @@ def test_an_interrupted_build_leaves_nothing(
     assert process.returncode == 130, errors
     assert "interrupted" in errors
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_an_interrupt_that_a_library_swallowed_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TVM does so while it compiles; the next stage must not begin."""
+    monkeypatch.setattr(console.Interruption, "seen", True)
+    stages = console.StageProgress("edgecc build", ("lower", "bundle"))
+    with stages as progress, pytest.raises(KeyboardInterrupt):
+        progress("bundle")
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

@@ -129,6 +129,13 @@ def test_external_data_that_is_not_there(
         load(external(tmp_path, **entries))
 
 
+def test_external_data_that_others_may_change(tmp_path: Path) -> None:
+    path = external(tmp_path)
+    (tmp_path / "other.bin").hardlink_to(tmp_path / "weights.bin")
+    with pytest.raises(ModelError, match="several hard links"):
+        load(path)
+
+
 def test_sound_external_data_is_read(tmp_path: Path) -> None:
     path = external(tmp_path)
     assert load(path).graph.initializers["w"].const_value.numpy().shape == (4, 3, 3, 3)

@@ -103,14 +103,14 @@ def emulated(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_outputs_equal_onnxruntime_on_this_machine(bundle: tuple[Path, Artifact]) -> None:
     folder, artifact = bundle
     x = np.random.default_rng(1).standard_normal((1, 3, 16, 16)).astype(np.float32)
-    np.save(folder / "x.npy", x)
+    np.save(folder.parent / "x.npy", x)
     done = emulated(folder, *artifact.run.split()[1:], "--repeat", "2")
     assert (done.returncode, done.stderr) == (0, "")
     session = onnxruntime.InferenceSession(
         folder / "model.onnx", providers=["CPUExecutionProvider"]
     )
     for name, wanted in zip(("prob", "image"), session.run(None, {"x": x}), strict=True):
-        got = np.load(folder / f"{name}.npy")
+        got = np.load(folder.parent / f"{name}.npy")
         assert np.abs(got - wanted).max() / np.abs(wanted).max() < 1e-5, name
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 import onnx_ir as ir
 
 from edgecc.errors import ModelError, UsageError
+from edgecc.model import sha256
 from edgecc.target import Artifact
 
 MODEL = "model.onnx"
@@ -121,9 +121,8 @@ def write_manifest(folder: Path, versions: dict[str, str], model_sha256: str) ->
     with the same options and versions have the same.
     """
     files = {
-        path.relative_to(folder).as_posix(): {"sha256": digest(path), "size_bytes": _size(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        name: {"sha256": sha256(folder / name), "size_bytes": (folder / name).stat().st_size}
+        for name in sorted(_present(folder))
     }
     report = json.loads((folder / REPORT).read_text())
     untimed = {key: value for key, value in report.items() if key not in UNTIMED}
@@ -191,26 +190,13 @@ def check(folder: Path) -> dict[str, Any]:
     wrong += [
         f"{name} has changed"
         for name in sorted(listed.keys() & present)
-        if digest(folder / name) != listed[name]["sha256"]
+        if sha256(folder / name) != listed[name]["sha256"]
     ]
     if wrong:
         raise ModelError(
             f"the bundle {folder} is not as it was built: {'; '.join(wrong)}", hint=AGAIN
         )
     return manifest
-
-
-def digest(path: Path) -> str:
-    """Return a file's SHA-256."""
-    with path.open("rb") as stream:
-        found = hashlib.sha256()
-        while chunk := stream.read(1 << 20):
-            found.update(chunk)
-    return found.hexdigest()
-
-
-def _size(path: Path) -> int:
-    return os.stat(path).st_size
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:

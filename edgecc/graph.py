@@ -8,6 +8,9 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
+NEWEST_IR = 10
+"""The newest IR version (ONNX 1.16) that edgecc writes: nothing that a network computes needs more,
+and older runtimes still read it."""
 LIGHT_BYTES = 1024
 """Initialisers up to this size may be shapes, axes or pads, whose values ONNX's checks need."""
 

@@ -65,8 +65,13 @@ def load(path: Path) -> ir.Model:
 
 def model_sha256(path: Path) -> str:
     """Return the digest of a model: of its file, then of the files its weights lie in."""
+    return sha256(path, *external_files(_parse(path), path.parent))
+
+
+def sha256(*files: Path) -> str:
+    """Return the digest of files, one behind the other, without holding them in memory."""
     digest = hashlib.sha256()
-    for file in [path, *external_files(_parse(path), path.parent)]:
+    for file in files:
         with file.open("rb") as stream:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)

@@ -12,14 +12,13 @@ import onnx_ir as ir
 
 from edgecc import bundle, catalog, oracle
 from edgecc.errors import BuildError, EdgeccError, ModelError
+from edgecc.graph import NEWEST_IR
 from edgecc.model import load, model_sha256
 from edgecc.oracle import Difference
 from edgecc.pipeline import Report
 from edgecc.shapes import Shapes
 from edgecc.target import Arrays, Session, this_arch
 
-NEWEST_IR = 10
-"""The IR version that every onnxruntime edgecc works with reads."""
 EXACT = 1e-3
 """The relative error up to which an exact step passes: float32 rounding through a deep network."""
 NARROW_EXACT = 3e-2

@@ -13,11 +13,11 @@ from typing import ClassVar
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveInitializersFromInputsPass
 
+from edgecc.graph import NEWEST_IR
 from edgecc.rewrite import Decision, Pass, Room
 
-OLDEST_IR, NEWEST_IR = 8, 10
-"""Initialisers may stand outside the inputs from IR version 4; 8 (ONNX 1.10) is read by all, and
-nothing that a network computes needs more than 10 (ONNX 1.16), which older runtimes still read."""
+OLDEST_IR = 8
+"""Initialisers may stand outside the inputs from IR version 4; 8 (ONNX 1.10) is read by all."""
 
 
 @dataclass(frozen=True)

@@ -17,27 +17,31 @@ from typing import TYPE_CHECKING, Any
 from edgecc.errors import EdgeccError
 
 if TYPE_CHECKING:
+    from edgecc.builder import Builder
+    from edgecc.calibration.statistics import Block, Statistics
     from edgecc.conv import Conv, Refusal
     from edgecc.job import Build, build
     from edgecc.pipeline import Pipeline
     from edgecc.plan import Plan
-    from edgecc.rewrite import Builder, ConvRewrite, Decision, Fit, Pass
+    from edgecc.rewrite import ConvRewrite, Decision, Pass, Solved
     from edgecc.target import Backend, Session, Target, TensorSpec
 
 __all__ = [
     "Backend",
+    "Block",
     "Build",
     "Builder",
     "Conv",
     "ConvRewrite",
     "Decision",
     "EdgeccError",
-    "Fit",
     "Pass",
     "Pipeline",
     "Plan",
     "Refusal",
     "Session",
+    "Solved",
+    "Statistics",
     "Target",
     "TensorSpec",
     "build",
@@ -47,16 +51,18 @@ __all__ = [
 _HOMES = {
     "Backend": "target",
     "Build": "job",
-    "Builder": "rewrite",
+    "Block": "calibration.statistics",
+    "Builder": "builder",
     "Conv": "conv",
     "ConvRewrite": "rewrite",
     "Decision": "rewrite",
-    "Fit": "rewrite",
     "Pass": "rewrite",
     "Pipeline": "pipeline",
     "Plan": "plan",
     "Refusal": "conv",
     "Session": "target",
+    "Solved": "rewrite",
+    "Statistics": "calibration.statistics",
     "Target": "target",
     "TensorSpec": "target",
     "build": "job",

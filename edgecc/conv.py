@@ -23,21 +23,43 @@ class Refusal:
         return self.reason
 
 
+@dataclass(frozen=True)
+class Window:
+    """How a kernel moves over its input. `pads` is ONNX's: all beginnings, then all ends."""
+
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+    @classmethod
+    def pointwise(cls, spatial: int) -> Window:
+        """The window of a kernel of one tap in so many spatial dimensions."""
+        return cls((1,) * spatial, (0,) * 2 * spatial, (1,) * spatial)
+
+    def along(self, axis: int) -> Window:
+        """The same along one spatial dimension, that of a single tap along the others."""
+        spatial = len(self.strides)
+        return Window(
+            tuple(s if i == axis else 1 for i, s in enumerate(self.strides)),
+            tuple(p if i % spatial == axis else 0 for i, p in enumerate(self.pads)),
+            tuple(d if i == axis else 1 for i, d in enumerate(self.dilations)),
+        )
+
+    def without_pads(self) -> Window:
+        """The same strides and dilations, nothing padded."""
+        return Window(self.strides, (0,) * len(self.pads), self.dilations)
+
+
 @dataclass(frozen=True, eq=False)
 class Conv:
-    """An ONNX Conv with constant weights, in any number of spatial dimensions.
-
-    `pads` is ONNX's: all beginnings, then all ends.
-    """
+    """An ONNX Conv with constant weights, in any number of spatial dimensions."""
 
     name: str
     weight: Array
     """(O, I/G, *kernel), float32 or float64."""
     bias: Array | None
     """(O,)"""
-    strides: tuple[int, ...]
-    pads: tuple[int, ...]
-    dilations: tuple[int, ...]
+    window: Window
     groups: int
 
     @property
@@ -70,9 +92,14 @@ class Conv:
         """Multiply-adds for one output position (all channels)."""
         return int(self.weight.size)
 
-    def grouped(self) -> Array:
-        """The weight in float64, by group: (G, O/G, I/G, taps)."""
-        shape = (self.groups, self.out_channels // self.groups, self.weight.shape[1], self.taps)
+    @property
+    def patch_size(self) -> int:
+        """How many numbers one filter sees: I/G * taps."""
+        return int(self.weight.shape[1]) * self.taps
+
+    def matrix(self) -> Array:
+        """The filters as rows in float64, by group: (G, O/G, I/G*taps), channel-major."""
+        shape = (self.groups, self.out_channels // self.groups, self.patch_size)
         return self.weight.astype(np.float64).reshape(shape)
 
 
@@ -115,9 +142,11 @@ def read(node: ir.Node) -> Conv | Refusal:
         name=node.name or "",
         weight=weight,
         bias=bias,
-        strides=tuple(ints(node, "strides", [1] * spatial)),
-        pads=tuple(pads),
-        dilations=tuple(ints(node, "dilations", [1] * spatial)),
+        window=Window(
+            strides=tuple(ints(node, "strides", [1] * spatial)),
+            pads=tuple(pads),
+            dilations=tuple(ints(node, "dilations", [1] * spatial)),
+        ),
         groups=groups,
     )
 

@@ -9,19 +9,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy.typing as npt
+import numpy as np
 import onnx_ir as ir
 
-from edgecc.conv import Conv, Refusal, constant, is_convolution, nested_convolutions, read
-from edgecc.graph import add_initializer, take_over
+from edgecc.builder import Builder, GraphBuilder, V
+from edgecc.calibration.statistics import Block, Statistics
+from edgecc.conv import Array, Conv, Refusal, is_convolution, nested_convolutions, read
+from edgecc.graph import take_over
+from edgecc.layers import Layer, Sizes, Sketch
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Room = Literal["prepare", "decompose", "legalise"]
-ORIGIN = "edgecc.origin"
-"""Node metadata: the convolution of the prepared model that a node came from."""
-MADE_BY = "edgecc.pass"
-"""Node metadata: the pass, with its options, that made a node."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Decision:
     note: str | None = None
     """What was done, where the name of the pass does not say it."""
     error: float | None = None
-    """|W - W'|^2 / |W|^2 of the weights, 0 is exact."""
+    """What is lost of the output's energy under the statistics (of the weights' without any),
+    0 is exact."""
     made: tuple[str, ...] = ()
     """The names of the nodes that stand in its place."""
 
@@ -70,134 +73,153 @@ class Pass(ABC):
         return f"{self.name}({options})" if options else self.name
 
 
-@dataclass(frozen=True)
-class Fit:
-    """The rewrite of one convolution with every option settled."""
+Factors = tuple[Array, ...]
+"""What a solver leaves: the small weights, or channel numbers, that the operators are made of."""
+EXACT = 1e-12
+"""Errors below this are rounding."""
 
-    rewrite: ConvRewrite
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """The best that a family finds for one group of a convolution."""
+
+    weight: Array
+    """(n, d): the filters that the factors multiply out to."""
+    factors: Factors
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A convolution's place taken by a family: what it computes, and how far off."""
+
+    weight: Array
+    """(G, O/G, d)."""
+    factors: Factors
+    """Each with the groups in front."""
     error: float
+    """tr((W-W') S (W-W')^T) / tr(W S W^T), 0 is exact."""
 
 
 @dataclass(frozen=True)
 class ConvRewrite(Pass):
-    """A rewrite of single convolutions into sequences of cheaper ones."""
+    """A rewrite of single convolutions into sequences of cheaper ones: a family of weights W'
+    that those can realise, and the member of it that is nearest under the statistics.
+
+    All groups of a convolution share the options; each is solved by itself.
+    """
 
     room: ClassVar[Room] = "decompose"
     exact: ClassVar[bool] = False
 
     @abstractmethod
-    def fit(self, conv: Conv) -> Fit | Refusal:
-        """Settle the options for `conv` (a rank for an energy), or refuse it."""
+    def refuse(self, conv: Conv) -> Refusal | None:
+        """Say why this rewrite, or its options, do not fit `conv`; None where they do."""
+
+    def settle(self, conv: Conv, statistics: Statistics) -> Self | Refusal:
+        """Return the rewrite with every option settled for `conv` (a rank for an energy)."""
+        return self
 
     @abstractmethod
-    def rewrite(self, conv: Conv, x: ir.Value, build: Builder) -> ir.Value:
-        """Return the output of the operators that replace `conv` on its input `x`.
+    def choices(self, conv: Conv, granule: int) -> Sequence[Self]:
+        """Return settled rewrites that save multiply-adds, the cheapest first, for a planner.
 
-        Called on what `fit` returned.
+        Ranks and widths are multiples of `granule`, what the target computes in one go. About
+        a dozen at most.
         """
 
+    @abstractmethod
+    def shapes(self, conv: Conv) -> Sequence[tuple[int, ...]]:
+        """Return the shapes of the factors of one group, settled."""
+
+    @abstractmethod
+    def solve(self, block: Block) -> Solved:
+        """Return the member of the family that is nearest to the group's filters, settled."""
+
+    @abstractmethod
+    def lower(self, conv: Conv, factors: Factors, bias: Array | None, x: V, build: Builder[V]) -> V:
+        """Return the output of the operators that replace `conv` on its input `x`.
+
+        `factors` have the groups in front: (G, *shape). The last operator takes the `bias` (O,).
+        """
+
+    def errors(self, conv: Conv, statistics: Statistics, choices: Sequence[Self]) -> list[float]:
+        """Return the error of each choice; overridden where one decomposition gives them all."""
+        return [choice.project(conv, statistics).error for choice in choices]
+
+    def project(self, conv: Conv, statistics: Statistics) -> Projection:
+        """Solve every group of `conv`, settled."""
+        blocks = list(statistics.blocks(conv))
+        solved = [self.solve(block) for block in blocks]
+        lost = sum(b.energy(b.weight - s.weight) for b, s in zip(blocks, solved, strict=True))
+        energy = sum(block.energy(block.weight) for block in blocks)
+        error = lost / energy if energy > 0 else 0.0
+        return Projection(
+            weight=np.stack([s.weight for s in solved]),
+            factors=tuple(map(np.stack, zip(*(s.factors for s in solved), strict=True))),
+            error=error if error > EXACT else 0.0,
+        )
+
+    def layers(self, conv: Conv, sizes: Sizes) -> list[Layer]:
+        """Return the operators that would replace `conv` on inputs of these spatial sizes."""
+        sketch = Sketch()
+        blank = [np.broadcast_to(np.int8(0), (conv.groups, *s)) for s in self.shapes(conv)]
+        self.lower(conv, tuple(blank), None, (conv.in_channels, *sizes), sketch)
+        return sketch.layers
+
     def run(self, model: ir.Model) -> list[Decision]:
-        """Rewrite every convolution of the main graph that `fit` takes."""
+        """Rewrite every convolution of the main graph that this takes, from its weights alone."""
         found = [node for node in model.graph if is_convolution(node)]
         decisions = [self.apply(node)[0] for node in found]
         return decisions + refuse_nested(model, self.name)
 
-    def apply(self, node: ir.Node) -> tuple[Decision, list[ir.Node]]:
-        """Rewrite one convolution; return the decision and the nodes that replaced it."""
+    def apply(
+        self,
+        node: ir.Node,
+        conv: Conv | None = None,
+        statistics: Statistics | None = None,
+    ) -> tuple[Decision, list[ir.Node]]:
+        """Rewrite one convolution; return the decision and the nodes that replaced it.
+
+        `conv` is what it should compute, where that is not what stands in the graph.
+        """
         name = node.name or ""
-        conv = read(node)
-        fit = conv if isinstance(conv, Refusal) else self.fit(conv)
-        if isinstance(fit, Refusal) or isinstance(conv, Refusal):
-            return Decision(name, self.name, refusal=str(fit)), []
-        build = Builder(node, made_by=str(fit.rewrite))
+        wanted = conv or read(node)
+        if isinstance(wanted, Refusal):
+            return Decision(name, self.name, refusal=str(wanted)), []
+        known = statistics or Statistics.identity(wanted)
+        settled = self.refuse(wanted) or self.settle(wanted, known)
+        if isinstance(settled, Refusal):
+            return Decision(name, self.name, refusal=str(settled)), []
+        found = settled.project(wanted, known)
+        build = GraphBuilder(node, made_by=str(settled))
         x = node.inputs[0]
         assert x is not None  # the checker has seen to it
-        result = fit.rewrite.rewrite(conv, x, build)
-        assert node.graph is not None
-        node.graph.insert_before(node, build.nodes)
-        take_over(node.outputs[0], result)
+        bias = corrected_bias(wanted, found.weight, known)
+        replace(node, settled.lower(wanted, found.factors, bias, x, build), build.nodes)
         made = tuple(made.name or "" for made in build.nodes)
-        options = fit.rewrite.options()
-        return Decision(name, self.name, options, error=fit.error, made=made), build.nodes
+        decision = Decision(name, self.name, settled.options(), error=found.error, made=made)
+        return decision, build.nodes
+
+
+def corrected_bias(conv: Conv, weight: Array, statistics: Statistics) -> Array | None:
+    """Return the bias (O,) that makes up for the mean of what is lost: `b + (W - W') mu`.
+
+    `weight` (G, O/G, d) is W'. None where there is none and none is needed.
+    """
+    if not statistics.mean.any():
+        return conv.bias
+    lost: Array = np.einsum("gnd,gd->gn", conv.matrix() - weight, statistics.mean).ravel()
+    return lost if conv.bias is None else conv.bias + lost
+
+
+def replace(node: ir.Node, result: ir.Value, made: Sequence[ir.Node]) -> None:
+    """Put the nodes `made`, whose outcome is `result`, where `node` stood."""
+    assert node.graph is not None
+    node.graph.insert_before(node, made)
+    take_over(node.outputs[0], result)
 
 
 def refuse_nested(model: ir.Model, by: str) -> list[Decision]:
     """Return the refusals of the convolutions inside subgraphs."""
     reason = "it stands inside the subgraph of an If, Loop or Scan"
     return [Decision(node.name or "", by, refusal=reason) for node in nested_convolutions(model)]
-
-
-class Builder:
-    """Makes the nodes that take a convolution's place, named and stamped after it."""
-
-    def __init__(self, node: ir.Node, *, made_by: str) -> None:
-        self.nodes: list[ir.Node] = []
-        self._replaced = node
-        root = node.metadata_props.get(ORIGIN, node.name or "")
-        self._stamp = {ORIGIN: root, MADE_BY: made_by}
-        self._names = _all_names(node)
-        weight = constant(node.inputs[1])
-        self._dtype = None if weight is None else weight.dtype
-
-    def conv(
-        self,
-        x: ir.Value,
-        weight: npt.NDArray[Any],
-        bias: npt.NDArray[Any] | None = None,
-        *,
-        like: Conv | None = None,
-        groups: int = 1,
-    ) -> ir.Value:
-        """Add a Conv with `weight` (O, I/G, *kernel), stored in the type of the one replaced.
-
-        It takes strides, pads and dilations of `like`; without, it is a plain pointwise one.
-        """
-        spatial = weight.ndim - 2
-        name = self._fresh("conv")
-        inputs = [x, self._initializer(f"{name}.weight", weight)]
-        if bias is not None:
-            inputs.append(self._initializer(f"{name}.bias", bias))
-        attributes = {
-            "kernel_shape": list(weight.shape[2:]),
-            "strides": list(like.strides if like else (1,) * spatial),
-            "pads": list(like.pads if like else (0,) * 2 * spatial),
-            "dilations": list(like.dilations if like else (1,) * spatial),
-            "group": groups,
-        }
-        return self._add("Conv", inputs, attributes, name)
-
-    def _add(
-        self, kind: str, inputs: Sequence[ir.Value], attributes: dict[str, Any], name: str
-    ) -> ir.Value:
-        node = ir.node(kind, inputs, attributes=attributes, name=name)
-        node.metadata_props.update(self._stamp)
-        output: ir.Value = node.outputs[0]
-        output.name = f"{name}.out"
-        output.type = inputs[0].type
-        self.nodes.append(node)
-        return output
-
-    def _initializer(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
-        graph = self._replaced.graph
-        assert isinstance(graph, ir.Graph)
-        return add_initializer(graph, name, array.astype(self._dtype))
-
-    def _fresh(self, kind: str) -> str:
-        stem = f"{self._replaced.name}.{kind}"
-        number = len(self.nodes)
-        while any(
-            f"{stem}{number}{end}" in self._names for end in ("", ".out", ".weight", ".bias")
-        ):
-            number += 1
-        self._names.add(f"{stem}{number}")
-        return f"{stem}{number}"
-
-
-def _all_names(node: ir.Node) -> set[str | None]:
-    """The names of all nodes and values of the graph that `node` stands in, subgraphs included."""
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)
-    names = {value.name for value in graph.inputs} | set(graph.initializers)
-    for each in graph.all_nodes():
-        names |= {each.name, *(value.name for value in each.outputs)}
-    return names

@@ -1,75 +1,87 @@
-"""basis: a few orthonormal 3-D filters, then a pointwise convolution that mixes them.
+"""basis: a few 3-D basis filters, then a pointwise convolution that mixes them.
 
 Before:  Conv (O, I/G, KH, KW), groups G
 After:   Conv (G*rank, I/G, KH, KW), groups G, no bias, with the strides, pads and dilations
          Conv (O, rank, 1, 1), groups G, with the bias
-Exact at rank = min(O/G, I/G*KH*KW); below, `error` is the share of the weights' energy that the
-    discarded singular values held. All groups share one rank.
+Exact at rank = min(O/G, I/G*KH*KW); below, `error` is the share of the output's energy that the
+    discarded components held: the mix is the principal components of the output. Without
+    statistics these are the singular vectors of the filters.
 Refuses depthwise convolutions; where the rank is left to `energy`, also the first one and
     those that would not save multiply-adds.
 Paper: Tayyab, Khan, Mahalanobis, "Compressing Deep CNNs using Basis Representation and Spectral
-    Fine-tuning", ICIP 2021. The official code decomposes a grouped convolution as if it had one
-    group; here each group has its own basis.
+    Fine-tuning", ICIP 2021; under statistics it is the channel decomposition of Zhang et al.,
+    "Accelerating Very Deep Convolutional Networks", TPAMI 2016. The official code decomposes a
+    grouped convolution as if it had one group; here each group has its own basis.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
-import onnx_ir as ir
 
-from edgecc.conv import Conv, Refusal
-from edgecc.rewrite import Builder
-from passes.decompose.rank import RankRewrite, energies
+from edgecc.builder import Builder, V
+from edgecc.calibration.statistics import Block, Statistics
+from edgecc.conv import Array, Conv, Refusal
+from edgecc.rewrite import Factors, Solved
+from passes.decompose.rank import RankRewrite
 
 
 @dataclass(frozen=True)
 class Basis(RankRewrite):
-    """Orthonormal 3-D basis filters, then pointwise (data-free, SVD of the filters)."""
+    """Orthonormal 3-D basis filters, then pointwise (principal components of the output)."""
 
     name: ClassVar[str] = "basis"
 
-    def spectrum(self, conv: Conv) -> npt.NDArray[Any] | Refusal:
-        """Return the squared singular values of the filters, summed over the groups."""
+    def refuse(self, conv: Conv) -> Refusal | None:
+        """Refuse depthwise convolutions."""
         if conv.is_depthwise:
             return Refusal("it is depthwise: its filters have no basis in common")
-        return energies(_filters(conv))
+        return None
 
-    def macs_per_rank(self, conv: Conv) -> int:
-        """Return what a basis filter in each group and its column of the mix cost."""
-        return conv.groups * int(conv.weight[0].size) + conv.out_channels
+    def full_rank(self, conv: Conv) -> int:
+        """Return min(O/G, d)."""
+        return min(conv.out_channels // conv.groups, conv.patch_size)
 
-    def rewrite(self, conv: Conv, x: ir.Value, build: Builder) -> ir.Value:
+    def curve(self, conv: Conv, statistics: Statistics) -> Sequence[float]:
+        """Return the share of the output's energy beyond each rank, over all groups."""
+        spectrum = np.zeros(conv.out_channels // conv.groups)
+        for block in statistics.blocks(conv):
+            spectrum += np.maximum(np.linalg.eigvalsh(_output_covariance(block))[::-1], 0)
+        tail = spectrum.sum() - np.cumsum(spectrum)
+        curve = np.maximum(tail, 0) / (spectrum.sum() or 1.0)
+        curve[self.full_rank(conv) - 1 :] = 0.0
+        return [float(error) for error in curve]
+
+    def shapes(self, conv: Conv) -> Sequence[tuple[int, ...]]:
+        """Return the shapes of the basis filters and of the mix."""
+        rank = self.rank or 1
+        return (rank, conv.patch_size), (conv.out_channels // conv.groups, rank)
+
+    def solve(self, block: Block) -> Solved:
+        """Project the filters on the principal components of the output; METHODS B1.
+
+        The basis is orthonormal: filters of like scale, as integers want them.
+        """
+        components = np.linalg.eigh(_output_covariance(block))[1][:, ::-1]
+        mix = components[:, : self.rank]  # (n, rank)
+        q, r = np.linalg.qr(block.weight.T @ mix)  # (d, rank), (rank, rank)
+        mix = mix @ r.T
+        return Solved(mix @ q.T, (q.T, mix))
+
+    def lower(self, conv: Conv, factors: Factors, bias: Array | None, x: V, build: Builder[V]) -> V:
         """Build the basis filters and the pointwise convolution that mixes them."""
-        basis, mix = _factors(_filters(conv), self.rank or 1)
+        basis, mix = factors
+        filters = basis.reshape(-1, *conv.weight.shape[1:])
+        hidden = build.conv(x, filters, window=conv.window, groups=conv.groups)
         ones = (1,) * len(conv.kernel)
-        hidden = build.conv(
-            x, basis.reshape(-1, *conv.weight.shape[1:]), like=conv, groups=conv.groups
-        )
-        return build.conv(
-            hidden, mix.reshape(conv.out_channels, -1, *ones), conv.bias, groups=conv.groups
-        )
+        pointwise = mix.reshape(conv.out_channels, -1, *ones)
+        return build.conv(hidden, pointwise, bias, groups=conv.groups)
 
 
-def _filters(conv: Conv) -> npt.NDArray[Any]:
-    """Every filter as a row, by group: (G, O/G, I/G*taps)."""
-    return conv.grouped().reshape(conv.groups, conv.out_channels // conv.groups, -1)
-
-
-def _factors(filters: npt.NDArray[Any], rank: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return orthonormal basis filters (G, rank, d) and how they mix (G, O/G, rank).
-
-    The truncated SVD of `filters` (G, O/G, d), from the smaller Gram matrix, in half the time.
-    The product is exact at full rank, as it needs no more of the eigenvectors than to be
-    orthonormal.
-    """
-    transposed = filters.transpose(0, 2, 1)
-    if filters.shape[1] > filters.shape[2]:
-        right = np.linalg.eigh(transposed @ filters)[1][:, :, ::-1][:, :, :rank]  # (G, d, rank)
-        return right.transpose(0, 2, 1), filters @ right
-    left = np.linalg.eigh(filters @ transposed)[1][:, :, ::-1][:, :, :rank]  # (G, O/G, rank)
-    q, r = np.linalg.qr(transposed @ left)  # (G, d, rank), (G, rank, rank)
-    return q.transpose(0, 2, 1), left @ r.transpose(0, 2, 1)
+def _output_covariance(block: Block) -> Array:
+    """`W S W^T` (n, n)."""
+    found: Array = block.times(block.weight) @ block.weight.T
+    return (found + found.T) / 2

@@ -1,26 +1,30 @@
-"""How many singular values to keep: a rank as given, or the smallest that keeps an energy."""
+"""How much to keep: a rank as given, or the smallest that keeps an energy."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
+from edgecc.calibration.statistics import Statistics
 from edgecc.conv import Conv, Refusal
 from edgecc.errors import UsageError
-from edgecc.rewrite import ConvRewrite, Fit
+from edgecc.layers import dense, nominal_sizes
+from edgecc.rewrite import ConvRewrite
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 DEFAULT_ENERGY = 0.9
 FEW_CHANNELS = 4
 """Input channels of a first convolution: an image's, with transparency."""
+CHOICES = 12
 
 
 @dataclass(frozen=True)
 class RankRewrite(ConvRewrite):
-    """A rewrite that keeps some of a convolution's singular values.
+    """A rewrite whose cost and exactness grow with a rank.
 
     A given `rank` is followed everywhere, even where it costs more than the dense convolution: it
     was asked for, and the report shows it. An `energy` is followed where it pays.
@@ -29,7 +33,7 @@ class RankRewrite(ConvRewrite):
     rank: int | None = None
     """How many to keep; more than there can be is as many as there can be."""
     energy: float | None = None
-    """The share of the weights' energy to keep (0 to 1); the smallest rank that does is taken."""
+    """The share of the energy to keep (0 to 1); the smallest rank that does is taken."""
     at_most: float = 1.0
     """With an energy: the largest share of the multiply-adds at which a rewrite is worth it."""
 
@@ -46,66 +50,74 @@ class RankRewrite(ConvRewrite):
                 raise UsageError(f"{self}: {option} lies above 0 and up to 1")
 
     @abstractmethod
-    def spectrum(self, conv: Conv) -> npt.NDArray[Any] | Refusal:
-        """Return the squared singular values that a rank keeps the first of, decreasing."""
+    def full_rank(self, conv: Conv) -> int:
+        """Return the rank at which the rewrite is exact."""
 
-    @abstractmethod
-    def macs_per_rank(self, conv: Conv) -> int:
-        """Return the multiply-adds for one output position that each rank costs."""
+    def curve(self, conv: Conv, statistics: Statistics) -> Sequence[float] | None:
+        """Return the errors at ranks 1, 2, ... where one decomposition gives them all."""
+        return None
 
-    def fit(self, conv: Conv) -> Fit | Refusal:
+    def errors(
+        self, conv: Conv, statistics: Statistics, choices: Sequence[RankRewrite]
+    ) -> list[float]:
+        """Return the error of each choice."""
+        curve = self.curve(conv, statistics)
+        if curve is None:
+            return super().errors(conv, statistics, choices)
+        return [curve[min(choice.rank or 1, len(curve)) - 1] for choice in choices]
+
+    def granule_of_rank(self, granule: int) -> int:
+        """Return the step between the ranks worth trying on a target with this granule."""
+        return granule
+
+    def at(self, rank: int) -> Self:
+        """Return the rewrite settled at a rank."""
+        return replace(self, rank=rank, energy=None, at_most=1.0)
+
+    def share(self, conv: Conv) -> float:
+        """Return the share of the dense convolution's multiply-adds, settled."""
+        sizes = nominal_sizes(conv)
+        macs = sum(layer.macs for layer in self.layers(conv, sizes))
+        return macs / sum(layer.macs for layer in dense(conv, sizes))
+
+    def choices(self, conv: Conv, granule: int) -> Sequence[Self]:
+        """Return ranks that save multiply-adds, evenly spread, the smallest first."""
+        step = self.granule_of_rank(granule)
+        ranks = range(step, self.full_rank(conv) + 1, step) or range(1, self.full_rank(conv) + 1)
+        saving = [rank for rank in ranks if self.at(rank).share(conv) < 1]
+        thinned = saving[:: -(-len(saving) // CHOICES)] if saving else []
+        return [self.at(rank) for rank in thinned]
+
+    def settle(self, conv: Conv, statistics: Statistics) -> Self | Refusal:
         """Settle the rank for `conv`, or refuse it."""
-        spectrum = self.spectrum(conv)
-        if isinstance(spectrum, Refusal):
-            return spectrum
-        kept = _kept(spectrum)
-        full = len(kept)
-        rank = self.rank
-        if rank is None:
-            chosen = self._rank_for_energy(conv, kept)
-            if isinstance(chosen, Refusal):
-                return chosen
-            rank = chosen
-        rank = min(rank, full)
-        error = 0.0 if rank == full else max(0.0, 1.0 - float(kept[rank - 1]))
-        return Fit(replace(self, rank=rank, energy=None, at_most=1.0), error)
-
-    def _rank_for_energy(self, conv: Conv, kept: npt.NDArray[Any]) -> int | Refusal:
-        """The smallest rank that keeps the energy.
-
-        Rule: Tayyab et al., ICIP 2021, official code `get_basis_channels_from_t`. A convolution
-        that reads an image is left alone: its inputs are so alike that the energy of its weights
-        says nothing of its output. On the example, an energy of 0.9 leaves 46 % of the images
-        right with the first convolution rewritten, and 93 % without.
-        """
+        full = self.full_rank(conv)
+        if self.rank is not None:
+            return self.at(min(self.rank, full))
         if conv.weight.shape[1] <= FEW_CHANNELS and conv.groups == 1:
+            # Its inputs are so alike that the energy of its weights says nothing of its output.
+            # On the example, an energy of 0.9 leaves 46 % of the images right with the first
+            # convolution rewritten, and 93 % without.
             return Refusal(f"it reads {conv.in_channels} channels only; give a rank to insist")
         energy = DEFAULT_ENERGY if self.energy is None else self.energy
-        rank = min(int(np.searchsorted(kept, energy * (1 - 1e-12))) + 1, len(kept))
-        share = rank * self.macs_per_rank(conv) / conv.macs_per_position
+        rank = self._rank_for_energy(conv, statistics, energy)
+        share = self.at(rank).share(conv)
         if share >= 1 or share > self.at_most:
             return Refusal(
-                f"keeping {energy:.4g} of its energy takes rank {rank} of {len(kept)}, "
+                f"keeping {energy:.4g} of its energy takes rank {rank} of {full}, "
                 f"{share:.2f} times its multiply-adds"
             )
-        return rank
+        return self.at(rank)
 
+    def _rank_for_energy(self, conv: Conv, statistics: Statistics, energy: float) -> int:
+        """The smallest rank that keeps the energy; the error falls with the rank.
 
-def _kept(spectrum: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The share of the energy that each rank keeps; weights of zero are kept by any."""
-    total = float(spectrum.sum())
-    kept: npt.NDArray[Any] = np.cumsum(spectrum) / total if total > 0 else np.ones(len(spectrum))
-    return kept
-
-
-def energies(matrices: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the squared singular values of a stack of matrices (N, rows, columns), summed over
-    the stack: (min(rows, columns),), decreasing.
-
-    From the smaller Gram matrix, which is several times cheaper than singular values.
-    """
-    wide = matrices.shape[1] <= matrices.shape[2]
-    transposed = matrices.transpose(0, 2, 1)
-    gram = matrices @ transposed if wide else transposed @ matrices
-    found: npt.NDArray[Any] = np.maximum(np.linalg.eigvalsh(gram).sum(axis=0)[::-1], 0.0)
-    return found
+        Rule: Tayyab et al., ICIP 2021, official code `get_basis_channels_from_t`.
+        """
+        curve = self.curve(conv, statistics)
+        low, high = 1, self.full_rank(conv)
+        while low < high:
+            middle = (low + high) // 2
+            at = self.at(middle)
+            error = curve[middle - 1] if curve else at.project(conv, statistics).error
+            low, high = (low, middle) if error <= (1 - energy) + 1e-12 else (middle + 1, high)
+        return low

@@ -1,0 +1,91 @@
+"""What is known of a convolution's input: mean and covariance of the patches that a filter sees.
+
+Under them every decomposition minimises the same error, that of the output,
+`E |(W x + b) - (W' x + b')|^2 = tr((W - W') S (W - W')^T)` with the best bias
+`b' = b + (W - W') mu`. The identity stands for knowing nothing: then it is the weights' own error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecc.conv import Array, Conv
+
+FLOOR = 1e-4
+SHRINKAGE = 0.5
+"""Ridge `max(FLOOR, SHRINKAGE * d / patches)` times the mean variance; from 0.1 to 2 all do well,
+without it few samples give solutions that are worse than none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The filters of one group, and the covariance of the patches that they see."""
+
+    weight: Array
+    """(n, d) float64, d = channels * taps, channel-major."""
+    covariance: Array | None
+    """(d, d) float64, symmetric, positive definite; None is the identity."""
+    channels: int
+    kernel: tuple[int, ...]
+
+    @property
+    def taps(self) -> int:
+        """Positions of the kernel."""
+        return int(np.prod(self.kernel, dtype=int))
+
+    @property
+    def dense_covariance(self) -> Array:
+        """The covariance (d, d), the identity written out."""
+        if self.covariance is not None:
+            return self.covariance
+        return np.eye(self.weight.shape[1])
+
+    def times(self, rows: Array) -> Array:
+        """`rows @ S` for rows (m, d)."""
+        return rows if self.covariance is None else rows @ self.covariance
+
+    def energy(self, rows: Array) -> float:
+        """`tr(rows S rows^T)`: what filters (m, d) put out, squared and summed."""
+        return float(np.sum(self.times(rows) * rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Mean and centred covariance of a convolution's input patch, by group, channel-major."""
+
+    mean: Array
+    """(G, d)."""
+    covariance: Array | None
+    """(G, d, d), ridged; None is the identity in every group."""
+    patches: int = 0
+    """How many patches they were taken from."""
+
+    @classmethod
+    def identity(cls, conv: Conv, mean: Array | None = None) -> Statistics:
+        """Nothing is known of the input, or no more than the mean of each channel (I,)."""
+        size = (conv.groups, conv.patch_size)
+        if mean is None:
+            return cls(np.zeros(size), None)
+        return cls(np.repeat(np.asarray(mean, np.float64), conv.taps).reshape(size), None)
+
+    @classmethod
+    def of_moments(cls, mean: Array, covariance: Array, patches: int) -> Statistics:
+        """From what was measured, (G, d) and (G, d, d), ridged for so many patches.
+
+        Inputs that never change leave the identity: any direction is as good as another.
+        """
+        size = covariance.shape[-1]
+        ridge = max(FLOOR, SHRINKAGE * size / max(patches, 1))
+        variance = np.trace(covariance, axis1=1, axis2=2) / size  # (G,)
+        variance = np.where(variance > 0, variance, 1.0 / ridge)
+        ridged = covariance + (ridge * variance)[:, None, None] * np.eye(size)
+        return cls(mean, ridged, patches)
+
+    def blocks(self, conv: Conv) -> Iterator[Block]:
+        """The groups of `conv`, each with its covariance."""
+        for group, weight in enumerate(conv.matrix()):
+            covariance = None if self.covariance is None else self.covariance[group]
+            yield Block(weight, covariance, int(conv.weight.shape[1]), conv.kernel)

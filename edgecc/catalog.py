@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from edgecc.errors import EdgeccError, UsageError, did_you_mean
 from edgecc.pipeline import Pipeline
-from edgecc.rewrite import Pass
-from edgecc.target import Backend, Target
+from edgecc.planning.prices import Prices, prices_of
+from edgecc.rewrite import ConvRewrite, Pass
+from edgecc.target import Artifact, Backend, Session, Target
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -42,6 +43,14 @@ PASSES = (
     "passes.prepare.name_everything:NameEverything",
     "passes.decompose.basis:Basis",
     "passes.decompose.dac:Dac",
+    "passes.decompose.depthwise:Depthwise",
+    "passes.decompose.pointwise_depthwise:PointwiseDepthwise",
+    "passes.decompose.spatial_svd:SpatialSvd",
+    "passes.decompose.tucker2:Tucker2",
+    "passes.decompose.hetconv:Hetconv",
+    "passes.decompose.msgc:Msgc",
+    "passes.decompose.channel_prune:ChannelPrune",
+    "passes.decompose.fold_gather:FoldGather",
     "passes.legalise.lower_opset:LowerOpset",
 )
 BACKENDS = (
@@ -91,6 +100,44 @@ def prepare() -> Pipeline:
     """Return the passes that every model goes through first."""
     _ours("passes")
     return pipeline(import_module("passes.prepare").PREPARE)
+
+
+def families(text: str | None = None) -> list[ConvRewrite]:
+    """Return the rewrites that a plan may choose: those named in `text`, or all.
+
+    `dac` is left out unless it is named: `depthwise` is never worse at the same cost.
+    Errors: `edgecc.errors.UsageError`.
+    """
+    if text is None:
+        kinds = [kind for kind in passes().values() if issubclass(kind, ConvRewrite)]
+        return [kind() for kind in kinds if kind.name != "dac"]
+    found = []
+    for step in pipeline(text).passes:
+        if not isinstance(step, ConvRewrite):
+            raise UsageError(f"{step.name} rewrites no convolutions", hint="see 'edgecc passes'")
+        found.append(step)
+    if not found:
+        raise UsageError("no families are left to choose from", hint='as "basis, spatial_svd"')
+    return found
+
+
+def tidy() -> Pipeline:
+    """Return the passes that clear up behind decompositions."""
+    return pipeline(import_module("passes.decompose").TIDY)
+
+
+def prices(board: Target, table: Path | None = None) -> Prices:
+    """Return what operators cost on `board`: as measured in `table`, or as modelled.
+
+    Errors: `edgecc.errors.UsageError` for a table that is not one.
+    """
+    return prices_of(board, table)
+
+
+def open_model(folder: Path) -> Session:
+    """Open `model.onnx` in `folder` with the reference backend."""
+    artifact = Artifact("onnxruntime", None, (), "")
+    return backend("onnxruntime").open(folder, artifact)
 
 
 def infer_shapes(model: ir.Model) -> None:

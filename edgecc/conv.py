@@ -117,10 +117,20 @@ def nested_convolutions(model: ir.Model) -> list[ir.Node]:
     return [node for node in every if is_convolution(node) and node.graph is not model.graph]
 
 
+def is_gemm(node: ir.Node) -> bool:
+    """Return whether `node` is a fully connected layer, ONNX's Gemm."""
+    return node.op_type == "Gemm" and node.domain in ("", "ai.onnx")
+
+
 def read(node: ir.Node) -> Conv | Refusal:
-    """Read a Conv node as numbers, or say why it is not one a rewrite can use."""
+    """Read a Conv node as numbers, or say why it is not one a rewrite can use.
+
+    A Gemm is read as a convolution without spatial dimensions.
+    """
     if node.op_type == "ConvTranspose":
         return Refusal("it is a transposed convolution")
+    if is_gemm(node):
+        return _read_gemm(node)
     weight = constant(node.inputs[1])
     bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
     if weight is None or (bias is None and len(node.inputs) > 2 and node.inputs[2] is not None):
@@ -149,6 +159,26 @@ def read(node: ir.Node) -> Conv | Refusal:
         ),
         groups=groups,
     )
+
+
+def _read_gemm(node: ir.Node) -> Conv | Refusal:
+    weight = constant(node.inputs[1])
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = constant(given)
+    if weight is None or (bias is None and given is not None):
+        return Refusal("its weights are computed at run time")
+    attributes = node.attributes
+    scaled = any(attributes.get_float(name, 1.0) != 1.0 for name in ("alpha", "beta"))
+    if scaled or attributes.get_int("transA", 0) != 0:
+        return Refusal("it scales or transposes what it multiplies")
+    weight = weight if attributes.get_int("transB", 0) == 1 else weight.T
+    if weight.dtype not in (np.float32, np.float64) or not np.isfinite(weight).all():
+        return Refusal("its weights are not all finite floating-point numbers")
+    if bias is not None and (bias.size not in (1, len(weight))):
+        return Refusal("its bias differs from sample to sample")
+    if bias is not None:
+        bias = np.broadcast_to(bias.ravel(), (len(weight),)).copy()
+    return Conv(node.name or "", np.ascontiguousarray(weight), bias, Window.pointwise(0), 1)
 
 
 def constant(value: ir.Value | None) -> Array | None:

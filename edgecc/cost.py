@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from edgecc.conv import nested_convolutions
+from edgecc.conv import is_convolution, nested_convolutions
+from edgecc.layers import Sizes
 from edgecc.shapes import Shape, fix
 
 ShapeInference = Callable[[ir.Model], object]
@@ -56,6 +57,21 @@ def count(model: ir.Model, inputs: Mapping[str, Shape], infer: ShapeInference) -
     uncounted += [node.name or "" for node in nested_convolutions(still)]
     total = Cost(sum(cost.macs for cost in by_node.values()), parameters(model))
     return Costs(total, by_node, uncounted)
+
+
+def input_sizes(
+    model: ir.Model, inputs: Mapping[str, Shape], infer: ShapeInference
+) -> dict[str, Sizes]:
+    """Return the spatial sizes that each convolution reads, by name, where they are known."""
+    still = model.clone()
+    fix(still, dict(inputs))
+    infer(still)
+    found = {}
+    for node in still.graph:
+        shape = _shape(node.inputs[0]) if is_convolution(node) else None
+        if shape is not None:
+            found[node.name or ""] = shape[2:]
+    return found
 
 
 class Ledger:

@@ -7,32 +7,45 @@ import platform
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
-from threadpoolctl import threadpool_limits
 
 from edgecc import bundle, catalog, shapes
 from edgecc.conv import is_convolution
 from edgecc.cost import Ledger, count, parameters
-from edgecc.errors import UsageError
 from edgecc.model import load, model_sha256
 from edgecc.oracle import Difference
-from edgecc.pipeline import Observer, Pipeline, Report, make_pass
+from edgecc.pipeline import Pipeline, make_pass
 from edgecc.plan import Plan
 from edgecc.report import record
-from edgecc.rewrite import Decision, refuse_nested
+from edgecc.request import Asked, Request
+from edgecc.rewriting import Tell
+from edgecc.settle import Workplace, settle
 from edgecc.shapes import GivenShapes, Shape, Shapes, read_shapes
 from edgecc.target import Arrays, Artifact, Backend, Target, this_arch
 from edgecc.verify import DebugPasses, Proofs, runnable
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 Progress = Callable[[str], None]
-"""Called with the name of each stage as it begins."""
-STAGES = ("load", "reference", "prepare", "rewrite", "legalise", "verify", "lower", "bundle")
+"""Called with the name of each stage as it begins, and with "stage: what it is at"."""
+STAGES = (
+    "load",
+    "reference",
+    "prepare",
+    "plan",
+    "rewrite",
+    "legalise",
+    "verify",
+    "lower",
+    "bundle",
+)
 _MADE_WITH = ("edgecc", "numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript")
 
 
@@ -74,6 +87,12 @@ class Source:
         shapes.check_sizes(probe)
         return cls(original, graph, settled, described, params)
 
+    def workplace(self, board: Target, ledger: Ledger, scratch: Path, tell: Tell) -> Workplace:
+        """Return what settling a rewrite needs to know of the prepared model."""
+        whole = ledger.costs[0].total
+        sha256, inputs = self.record["sha256"], self.shapes.inputs
+        return Workplace(self.model, sha256, inputs, whole, board, scratch, tell)
+
 
 @dataclass
 class Clock:
@@ -81,10 +100,16 @@ class Clock:
 
     tell: Progress
     seconds: dict[str, float] = field(default_factory=dict)
+    now: str = ""
+
+    def detail(self, text: str) -> None:
+        """Tell what the stage is at."""
+        self.tell(f"{self.now}: {text}")
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage, and tell that it begins."""
+        self.now = name
         self.tell(name)
         start = time.perf_counter()
         yield
@@ -96,25 +121,25 @@ def build(
     target: str = "host",
     *,
     backend: str | None = None,
-    passes: str | None = None,
-    plan: str | Path | None = None,
+    request: Request | None = None,
     shape: GivenShapes | None = None,
     out: str | Path | None = None,
     inputs: str | Path | None = None,
     debug_passes: str | Path | None = None,
     progress: Progress = lambda stage: None,
+    **asked: Unpack[Asked],
 ) -> Build:
     """Rewrite and lower `model` for `target` and leave a bundle in `out`.
 
-    `passes` is a pipeline's text, "" rewrites nothing, None is the target's default; `plan` is
-    the plan.json of an earlier build. `shape` fixes inputs: {"x": (1, 3, 224, 224)}. `inputs` is
-    an .npz to verify with instead of random numbers. `debug_passes` is a folder for the model
-    after each pass.
+    `request`, or the keywords that make one (`edgecc.request.Asked`), says how the convolutions
+    are rewritten: passes="dac(rank=4)", plan="plan.json", macs=0.5, calib="photos/". `shape` fixes
+    inputs: {"x": (1, 3, 224, 224)}. `inputs` is an .npz to verify with instead of random numbers.
+    `debug_passes` is a folder for the model after each pass.
     Errors: `edgecc.errors.EdgeccError` and its kinds; a failed build leaves nothing behind.
     """
     path, board = Path(model), catalog.target(target)
     lowering = catalog.backend(backend or board.backend, board)
-    rewrites = read_rewrites(board, passes, plan)
+    wish = request or Request.of(**asked)
     versions = {**_versions(), **lowering.versions()}
     folder = Path(out) if out is not None else Path(f"{path.stem}-{board.name}")
     clock = Clock(progress)
@@ -129,9 +154,13 @@ def build(
             prepared = catalog.prepare().run(source.model, debug)
             written = bundle.save_model(source.model, stage / bundle.MODEL)
             before = proofs.check_prepared(written, debug[0].culprit if debug else None)
+        ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
+        with clock.stage("plan"):
+            place = source.workplace(board, ledger, Path(scratch), clock.detail)
+            rewriting = settle(wish, place)
         with clock.stage("rewrite"):
-            ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
-            decided = _rewrite(source.model, rewrites, ledger, debug)
+            decided = rewriting.run(source.model, [ledger, *debug], Path(scratch), clock.detail)
+            decided += catalog.tidy().run(source.model, [ledger, *debug])
         with clock.stage("legalise"):
             legalised = _legalisation(board, lowering).run(source.model, debug)
             _sign(source.model)
@@ -143,7 +172,8 @@ def build(
             artifact = lowering.build(written, board, stage)
             lowered = _check_lowered(lowering, artifact, stage, proofs, outputs)
         report = {
-            **record.of_build(source.record, board.name, str(rewrites), source.shapes),
+            **record.of_build(source.record, board.name, str(rewriting.rewrites), source.shapes),
+            **record.of_rewriting(rewriting),
             **record.of_costs(source.params, ledger.costs),
             "decisions": record.of_decisions(decided, ledger.costs),
             "passes": record.of_passes([*prepared, *decided, *legalised]),
@@ -152,7 +182,13 @@ def build(
             **({"debug": debug[0].to_json()} if debug else {}),
         }
         with clock.stage("bundle"):
-            made = Plan.of(source.record["sha256"], decided, catalog.passes())
+            made = Plan.of(
+                source.record["sha256"],
+                decided,
+                catalog.passes(),
+                goal=rewriting.goal,
+                calibration=rewriting.samples_used,
+            )
             (stage / bundle.PLAN).write_text(made.to_json())
             report["timings_s"] = dict(clock.seconds)
             bundle.write_json(stage / bundle.REPORT, report)
@@ -164,22 +200,30 @@ def explain(
     model: str | Path,
     target: str = "host",
     *,
-    passes: str | None = None,
-    plan: str | Path | None = None,
+    request: Request | None = None,
     shape: GivenShapes | None = None,
+    progress: Progress = lambda stage: None,
+    **asked: Unpack[Asked],
 ) -> dict[str, Any]:
     """Return what `build` would do to each convolution and why, without lowering or writing.
 
     The keys are those of report.json; what only a whole build knows is absent.
     """
     board = catalog.target(target)
-    rewrites = read_rewrites(board, passes, plan)
-    source = _read_only(Path(model), read_shapes(shape))
-    prepared = catalog.prepare().run(source.model)
-    ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
-    decided = _rewrite(source.model, rewrites, ledger, [])
+    wish, clock = request or Request.of(**asked), Clock(progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Source.read(Path(model), read_shapes(shape), Path(scratch), dynamic=True)
+        prepared = catalog.prepare().run(source.model)
+        ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
+        with clock.stage("plan"):
+            place = source.workplace(board, ledger, Path(scratch), clock.detail)
+            rewriting = settle(wish, place)
+        with clock.stage("rewrite"):
+            decided = rewriting.run(source.model, [ledger], Path(scratch), clock.detail)
+            decided += catalog.tidy().run(source.model, [ledger])
     return {
-        **record.of_build(source.record, board.name, str(rewrites), source.shapes),
+        **record.of_build(source.record, board.name, str(rewriting.rewrites), source.shapes),
+        **record.of_rewriting(rewriting),
         **record.of_costs(source.params, ledger.costs),
         "decisions": record.of_decisions(decided, ledger.costs),
         "passes": record.of_passes([*prepared, *decided]),
@@ -208,36 +252,6 @@ def inspect(model: str | Path, *, shape: GivenShapes | None = None) -> dict[str,
 def _read_only(path: Path, shape: Mapping[str, Shape]) -> Source:
     with tempfile.TemporaryDirectory() as scratch:
         return Source.read(path, shape, Path(scratch), dynamic=True)
-
-
-def read_rewrites(board: Target, passes: str | None, plan: str | Path | None) -> Pipeline | Plan:
-    """Return what rewrites the model: the user's passes or plan, or the target's default."""
-    if passes is not None and plan is not None:
-        raise UsageError(
-            "--passes and --plan exclude each other", hint="edit the plan, or leave one away"
-        )
-    if plan is not None:
-        return Plan.read(Path(plan), catalog.passes())
-    return catalog.pipeline(board.passes if passes is None else passes)
-
-
-def _rewrite(
-    model: ir.Model, rewrites: Pipeline | Plan, ledger: Ledger, debug: Sequence[Observer]
-) -> list[Report]:
-    """Rewrite the convolutions; where nothing was asked to, say so of each.
-
-    On one thread of BLAS: the same bytes on any number of cores, and faster, as most
-    convolutions are small.
-    """
-    with threadpool_limits(limits=1, user_api="blas"):
-        reports = rewrites.run(model, [ledger, *debug])
-    if not any(report.of_convolutions for report in reports):
-        names = [node.name or "" for node in model.graph if is_convolution(node)]
-        idle = [Decision(name, "none", refusal="no pass was asked to rewrite it") for name in names]
-        idle += refuse_nested(model, "none")
-        reports.append(Report("none", idle, of_convolutions=True))
-        ledger(reports[-1], model)
-    return reports
 
 
 def _legalisation(board: Target, lowering: Backend) -> Pipeline:

@@ -125,7 +125,7 @@ def read_inputs(path: Path, model: ir.Model) -> Arrays:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read the inputs in {path}: {error}") from None
-    return checked_inputs(tuple(_specs(model)), arrays)
+    return checked_inputs(tuple(specs(model)), arrays)
 
 
 def nudged(inputs: Arrays) -> Arrays:
@@ -139,7 +139,8 @@ def nudged(inputs: Arrays) -> Arrays:
     }
 
 
-def _specs(model: ir.Model) -> Iterator[TensorSpec]:
+def specs(model: ir.Model) -> Iterator[TensorSpec]:
+    """Yield what the inputs of `model` take."""
     for value in model.graph.inputs:
         if value.is_initializer():
             continue

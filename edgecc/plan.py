@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,17 @@ class Step(BaseModel):
     options: dict[str, Any] = {}
 
 
+class SamplesUsed(BaseModel):
+    """The calibration samples that a plan is fitted on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    sha256: str
+    """Of the samples and their preprocessing."""
+    relu_aware: bool = False
+
+
 class PlanFile(BaseModel):
     """The JSON form of a plan."""
 
@@ -37,6 +48,10 @@ class PlanFile(BaseModel):
     schema_version: int
     model_sha256: str
     """The model it was made for; another one with the same names takes it too."""
+    goal: dict[str, float | str] = {}
+    """The budget it was made for; what stands here changes nothing."""
+    calibration: SamplesUsed | None = None
+    """None rewrites from the weights alone."""
     convolutions: dict[str, Step]
     """By name, in the order of the network. A convolution that is not named stays as it is."""
 
@@ -47,9 +62,19 @@ class Plan:
 
     model_sha256: str
     steps: Mapping[str, ConvRewrite | None] = field(default_factory=dict)
+    goal: Mapping[str, float | str] = field(default_factory=dict)
+    calibration: SamplesUsed | None = None
 
     @classmethod
-    def of(cls, model_sha256: str, reports: Sequence[Report], known: Known) -> Plan:
+    def of(
+        cls,
+        model_sha256: str,
+        reports: Sequence[Report],
+        known: Known,
+        *,
+        goal: Mapping[str, float | str] | None = None,
+        calibration: SamplesUsed | None = None,
+    ) -> Plan:
         """Return the plan that repeats what `reports` tell.
 
         It names every convolution of the network, and of what replaced them what was rewritten.
@@ -61,7 +86,7 @@ class Plan:
                 made = make_pass(decision.by, decision.options, known)
                 assert isinstance(made, ConvRewrite)
                 steps[decision.node] = made
-        return cls(model_sha256, steps)
+        return cls(model_sha256, steps, goal or {}, calibration)
 
     @classmethod
     def read(cls, path: Path, known: Known) -> Plan:
@@ -83,9 +108,8 @@ class Plan:
                 f"{SCHEMA_VERSION}",
                 hint="build the model again with this edgecc for a new one",
             )
-        return cls(
-            file.model_sha256, {n: _rewrite(n, s, known) for n, s in file.convolutions.items()}
-        )
+        steps = {name: _rewrite(name, step, known) for name, step in file.convolutions.items()}
+        return cls(file.model_sha256, steps, file.goal, file.calibration)
 
     def __str__(self) -> str:
         return "plan"
@@ -95,6 +119,8 @@ class Plan:
         file = PlanFile(
             schema_version=SCHEMA_VERSION,
             model_sha256=self.model_sha256,
+            goal=dict(self.goal),
+            calibration=self.calibration,
             convolutions={
                 name: Step(
                     family=step.name if step else None, options=step.options() if step else {}
@@ -123,12 +149,23 @@ class Plan:
                 observe(reports[-1], model)
             waiting = [node for node in made if self.steps.get(node.name or "")]
             seen.update(node.name or "" for node in made)
+        self.check(seen)
+        return reports
+
+    def chooser(self) -> Callable[[str, ConvRewrite | None], Sequence[ConvRewrite]]:
+        """Return what tells the rewrites to try on a convolution by its name."""
+        return lambda name, by: [step] if (step := self.steps.get(name)) else []
+
+    def check(self, seen: Collection[str]) -> None:
+        """Check that every name was met with.
+
+        Errors: `edgecc.errors.UsageError` for a name that is not a convolution of the model.
+        """
         if unknown := [name for name in self.steps if name not in seen]:
             raise UsageError(
                 f"the plan names '{unknown[0]}', which is no convolution of this model",
                 hint=did_you_mean(unknown[0], seen),
             )
-        return reports
 
     def _wave(self, nodes: list[ir.Node]) -> tuple[list[Decision], list[ir.Node]]:
         """Rewrite `nodes`; return what was decided and the nodes that took their places."""

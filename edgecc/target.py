@@ -27,6 +27,46 @@ def this_arch() -> str:
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
 
 
+class Efficiency(BaseModel):
+    """What each kind of operator reaches of the peak, 0..1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dense: float = Field(gt=0, le=1)
+    pointwise: float = Field(gt=0, le=1)
+    grouped: float = Field(gt=0, le=1)
+    """Wide groups."""
+    narrow: float = Field(gt=0, le=1)
+    """Narrow groups, for each channel of their width (the geometric mean of in and out)."""
+    depthwise: float = Field(gt=0, le=1)
+    """One channel in, one out."""
+    gemm: float = Field(gt=0, le=1)
+
+
+class Peaks(BaseModel):
+    """What a board can do at best: the roofline that layers are priced with, unmeasured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    precision: Literal["fp32", "fp16"] = "fp32"
+    """What its backend computes and moves."""
+    gmacs_per_s: float = Field(gt=0)
+    gbytes_per_s: float = Field(gt=0)
+    per_core: bool = False
+    """Whether these two are one core's."""
+    cache_mb: float = Field(default=0.0, ge=0)
+    """Activations up to this size stay in the cache."""
+    cache_gbytes_per_s: float | None = Field(default=None, gt=0)
+    overhead_us: float = Field(ge=0)
+    """What an operator takes however small it is."""
+    efficiency: Efficiency
+    base_w: float = Field(ge=0)
+    """Drawn while the network runs, whatever it computes."""
+    pj_per_mac: float = Field(ge=0)
+    pj_per_byte: float = Field(ge=0)
+    """For what is moved to and from memory."""
+
+
 class Target(BaseModel):
     """What is known about a board (or this machine): one TOML file in `targets/boards/`."""
 
@@ -52,6 +92,10 @@ class Target(BaseModel):
     """The newest ONNX opset its engine reads; None is no limit."""
     opset_reader: str | None = None
     """What sets `opset_max`, in words for the error message."""
+    granule: int = Field(default=1, ge=1)
+    """How many channels are computed in one go: ranks that are multiples of it waste nothing."""
+    peaks: Peaks | None = None
+    """None where it can only be priced by measuring."""
 
     @property
     def machine(self) -> str:

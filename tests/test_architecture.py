@@ -12,7 +12,16 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = ("edgecc", "passes", "targets")
 HEAVY = {"torch", "tvm", "tvm_ffi", "tensorrt", "tensorrt_rtx", "ziglang"}
 ALLOWED = {
-    "passes": ("edgecc.conv", "edgecc.graph", "edgecc.rewrite", "edgecc.errors", "passes"),
+    "passes": (
+        "edgecc.builder",
+        "edgecc.calibration.statistics",
+        "edgecc.conv",
+        "edgecc.errors",
+        "edgecc.graph",
+        "edgecc.layers",
+        "edgecc.rewrite",
+        "passes",
+    ),
     "targets": ("edgecc.target", "edgecc.errors", "targets"),
     "edgecc": ("edgecc",),
 }

@@ -18,6 +18,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+Layout = Literal["NCHW", "NHWC"]
 FLAGS = "--image-scale, --image-mean and --image-std, or --preprocess FILE.toml"
 ONE_BYTE = 1 / 255
 NUMBERS = frozenset({"scale", "mean", "std"})
@@ -43,11 +44,12 @@ class Preprocessing(BaseModel):
     scale: Positive = 1.0
     """0.00392156862745098 brings pixels to 0 to 1."""
     mean: Annotated[tuple[Number, ...], BeforeValidator(_listed)] = ()
-    """In units of the scaled pixels; one number for each channel, or one for all."""
+    """In units of the scaled pixels; one number for each channel as the network orders them, or one
+    for all."""
     std: Annotated[tuple[Positive, ...], BeforeValidator(_listed)] = ()
     channels: Literal["RGB", "BGR", "grey"] | None = None
     """None is RGB for three channels (RGBA for four) and grey for one."""
-    layout: Literal["NCHW", "NHWC"] | None = None
+    layout: Layout | None = None
     """None is what the sizes of the input show."""
     resize: Literal["crop", "stretch"] = "crop"
     """Crop: the largest part from the middle with the right proportions, brought to size."""
@@ -73,9 +75,8 @@ class Preprocessing(BaseModel):
             if first["type"] == "extra_forbidden":
                 hint = did_you_mean(name, cls.model_fields)
                 raise UsageError(f"{where} is not an option", hint=hint) from None
-            message = f"{where} is {first['input']!r}: {first['msg']}"
-            about = cls.model_fields[name].annotation
-            raise UsageError(message, hint=_HINTS.get(name, f"it takes {about}")) from None
+            hint = _HINTS.get(name) or first["msg"].replace("Input should", "it should")
+            raise UsageError(f"{where} cannot be {first['input']!r}", hint=hint) from None
 
     @property
     def given(self) -> bool:
@@ -87,7 +88,21 @@ class Preprocessing(BaseModel):
         """Whether the user said what range of numbers the network takes."""
         return bool(self.model_fields_set & NUMBERS)
 
-    def layout_of(self, spec: TensorSpec) -> Literal["NCHW", "NHWC"] | None:
+    def inputs_of(self, specs: tuple[TensorSpec, ...]) -> set[str]:
+        """Return the inputs whose numbers it is for: floats of rank 4.
+
+        Errors: `edgecc.errors.UsageError` where it gives numbers, and there are none.
+        """
+        names = {s.name for s in specs if len(s.shape) == 4 and np.dtype(s.dtype).kind == "f"}
+        if self.gives_numbers and not names:
+            raise UsageError(
+                "scale, mean and std are for float inputs of rank 4; the network takes "
+                + ", ".join(map(str, specs)),
+                hint="leave them away, and give an .npz with the numbers as the network takes them",
+            )
+        return names
+
+    def layout_of(self, spec: TensorSpec) -> Layout | None:
         """Return where an input of rank 4 has its channels; None where its sizes do not show it."""
         if self.layout is not None:
             return self.layout
@@ -95,18 +110,19 @@ class Preprocessing(BaseModel):
             first, last = spec.shape[1] in wanted, spec.shape[3] in wanted
             if first != last:
                 return "NCHW" if first else "NHWC"
-        return None
+        fixed = tuple(isinstance(size, int) for size in spec.shape[1:])
+        shown: dict[tuple[bool, ...], Layout]
+        shown = {(True, False, False): "NCHW", (False, False, True): "NHWC"}
+        return shown.get(fixed)
 
-    def apply(
-        self, values: npt.NDArray[Any], spec: TensorSpec, axis: int = 1
-    ) -> npt.NDArray[Any]:
+    def apply(self, values: npt.NDArray[Any], spec: TensorSpec, axis: int = 1) -> npt.NDArray[Any]:
         """Return `(values * scale - mean) / std` in the type of `spec`; channels lie on `axis`.
 
         Errors: `edgecc.errors.UsageError` where mean or std do not fit the channels.
         """
         dtype = np.dtype(spec.dtype)
         with np.errstate(over="ignore"):
-            result = values.astype(np.promote_types(dtype, np.float32))
+            result = values.astype(np.promote_types(dtype, np.float32), order="C")
             result *= self.scale
             if self.mean:
                 result -= _along("mean", self.mean, result, axis)
@@ -134,7 +150,8 @@ class Preprocessing(BaseModel):
                 f"input '{spec.name}' is given numbers from 0 to 1, which is a guess: say with "
                 f"{FLAGS} what the network was trained on (--image-scale 1: 0 to 255)",
             )
-        doubt = "scale" not in self.model_fields_set and max((*self.mean, *self.std)) <= 1
+        largest = max((*self.mean, *self.std), default=0)
+        doubt = "scale" not in self.model_fields_set and 0 < largest <= 1
         warning = (
             f"--image-mean and --image-std look like numbers for pixels of 0 to 1, but pixels are "
             f"0 to 255: add --image-scale {ONE_BYTE}"
@@ -168,8 +185,7 @@ def _along(
     """Return one number for each channel, shaped to be broadcast over `values`."""
     if len(numbers) not in (1, values.shape[axis]):
         raise UsageError(
-            f"--image-{name} has {len(numbers)} numbers; the input has {values.shape[axis]} "
-            "channels",
+            f"the {name} has {len(numbers)} numbers; the input has {values.shape[axis]} channels",
             hint="give one for each channel, or one for all",
         )
     shape = [1] * values.ndim

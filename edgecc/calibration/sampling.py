@@ -12,7 +12,7 @@ from edgecc.errors import UsageError
 from edgecc.target import Arrays, TensorSpec
 
 
-class Samples(NamedTuple):
+class Found(NamedTuple):
     """What a reader found: arrays by input, each (N, ...), in words, and what to look at."""
 
     name: str

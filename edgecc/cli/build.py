@@ -7,16 +7,10 @@ from typing import Annotated
 
 import typer
 
+from edgecc.cli import asked
 from edgecc.cli.console import AsJson, StageProgress, show_json, stderr, stdout, verb
 
 Model = Annotated[Path, typer.Argument(help="The ONNX model.", show_default=False)]
-Passes = Annotated[
-    str | None,
-    typer.Option(help='Rewrites, as "dac(rank=4)"; "" rewrites nothing. Default: the target\'s.'),
-]
-Plan = Annotated[
-    Path | None, typer.Option(help="A plan.json, instead of --passes.", show_default=False)
-]
 Shapes = Annotated[
     list[str] | None,
     typer.Option(
@@ -33,8 +27,25 @@ def build(
     backend: Annotated[
         str | None, typer.Option(help="onnxruntime, tvm, ... Default: the target's.")
     ] = None,
-    passes: Passes = None,
-    plan: Plan = None,
+    passes: asked.Passes = None,
+    plan: asked.Plan = None,
+    macs: asked.Macs = None,
+    params: asked.Params = None,
+    latency: asked.Latency = None,
+    energy: asked.Energy = None,
+    max_error: asked.MaxError = None,
+    max_drop: asked.MaxDrop = None,
+    evaluation: asked.Eval = None,
+    families: asked.Families = None,
+    prices: asked.Prices = None,
+    calib: asked.Calib = None,
+    samples: asked.Samples = None,
+    preprocess: asked.Preprocess = None,
+    image_scale: asked.ImageScale = None,
+    image_mean: asked.ImageMean = None,
+    image_std: asked.ImageStd = None,
+    image_channels: asked.ImageChannels = None,
+    relu_aware: asked.ReluAware = False,
     shape: Shapes = None,
     out: Annotated[
         Path | None, typer.Option(help="The bundle's folder. Default: MODEL-TARGET here.")
@@ -57,18 +68,20 @@ def build(
 
       edgecc build model.onnx --target rpi4 --passes "dac(energy=0.95)" --shape input:1,3,224,224
 
+      edgecc build model.onnx --target xavier --macs 0.5 --calib photos --preprocess inputs.toml
+
       edgecc build model.onnx --target host --plan model-host/plan.json
     """
     from edgecc import job
     from edgecc.report.tables import show_build
 
+    request = asked.request(locals())
     with StageProgress(f"edgecc build {model.name}", job.STAGES) as progress:
         built = job.build(
             model,
             target,
             backend=backend,
-            passes=passes,
-            plan=plan,
+            request=request,
             shape=shape,
             out=out,
             inputs=inputs,

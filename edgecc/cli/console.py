@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import Annotated, Any, ParamSpec
@@ -21,6 +22,8 @@ P = ParamSpec("P")
 Verb = Callable[P, None]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else there.")]
 TRACEBACK = "EDGECC_TRACEBACK"
+QUIET_S = 10.0
+"""Where nobody watches a bar, what a stage is at is told no more often than this."""
 
 
 def stdout() -> Console:
@@ -105,6 +108,7 @@ class StageProgress:
         self._console = stderr()
         self._title, self._stages = title, stages
         self._bar: Progress | None = None
+        self._told_s = 0.0
 
     def __enter__(self) -> StageProgress:
         if self._console.is_terminal:
@@ -125,11 +129,13 @@ class StageProgress:
             self._bar.stop()
 
     def __call__(self, stage: str) -> None:
-        """Tell that a stage begins."""
+        """Tell that a stage begins, or with "stage: detail" what it is at."""
         if Interruption.seen:
             raise KeyboardInterrupt
-        if self._bar is None:
-            self._console.print(f"{self._title}: {stage}")
-        else:
-            done = self._stages.index(stage) if stage in self._stages else 0
+        name, _, detail = stage.partition(": ")
+        if self._bar is not None:
+            done = self._stages.index(name) if name in self._stages else 0
             self._bar.update(self._task, completed=done, stage=stage)
+        elif not detail or time.monotonic() - self._told_s > QUIET_S:
+            self._told_s = time.monotonic()
+            self._console.print(f"{self._title}: {stage}")

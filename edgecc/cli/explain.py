@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from edgecc.cli.build import Passes, Plan, Shapes, TargetName
-from edgecc.cli.console import AsJson, show_json, stdout, verb
+from edgecc.cli import asked
+from edgecc.cli.build import Shapes, TargetName
+from edgecc.cli.console import AsJson, StageProgress, show_json, stdout, verb
 
 
 @verb
@@ -17,8 +18,25 @@ def explain(
         Path, typer.Argument(help="A model (what would be done) or a bundle (what was done).")
     ],
     target: TargetName = "host",
-    passes: Passes = None,
-    plan: Plan = None,
+    passes: asked.Passes = None,
+    plan: asked.Plan = None,
+    macs: asked.Macs = None,
+    params: asked.Params = None,
+    latency: asked.Latency = None,
+    energy: asked.Energy = None,
+    max_error: asked.MaxError = None,
+    max_drop: asked.MaxDrop = None,
+    evaluation: asked.Eval = None,
+    families: asked.Families = None,
+    prices: asked.Prices = None,
+    calib: asked.Calib = None,
+    samples: asked.Samples = None,
+    preprocess: asked.Preprocess = None,
+    image_scale: asked.ImageScale = None,
+    image_mean: asked.ImageMean = None,
+    image_std: asked.ImageStd = None,
+    image_channels: asked.ImageChannels = None,
+    relu_aware: asked.ReluAware = False,
     shape: Shapes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -28,6 +46,8 @@ def explain(
 
       edgecc explain model.onnx --passes "basis(energy=0.9)"
 
+      edgecc explain model.onnx --macs 0.5 --calib photos
+
       edgecc explain model-host
     """
     from edgecc import bundle, job
@@ -36,7 +56,9 @@ def explain(
     if model.is_dir():
         found = bundle.read(model)[0]
     else:
-        found = job.explain(model, target, passes=passes, plan=plan, shape=shape)
+        request = asked.request(locals())
+        with StageProgress(f"edgecc explain {model.name}", job.STAGES) as progress:
+            found = job.explain(model, target, request=request, shape=shape, progress=progress)
     if as_json:
         show_json(found)
         return

@@ -12,6 +12,7 @@ from edgecc.cost import Cost, Costs
 from edgecc.oracle import Difference, worst
 from edgecc.pipeline import Report
 from edgecc.rewrite import Decision
+from edgecc.rewriting import Rewriting
 from edgecc.shapes import Shapes
 from edgecc.verify import Proofs
 
@@ -41,6 +42,16 @@ def of_build(model: dict[str, Any], target: str, rewrites: str, shapes: Shapes) 
             "inputs": {name: list(shape) for name, shape in shapes.inputs.items()},
             "assumed": shapes.assumed,
         },
+    }
+
+
+def of_rewriting(rewriting: Rewriting) -> dict[str, Any]:
+    """What the convolutions were fitted on, and what a planner chose among."""
+    samples = rewriting.samples
+    return {
+        "goal": dict(rewriting.goal),
+        "calibration": samples.describe() if samples else None,
+        "planning": rewriting.account,
     }
 
 

@@ -17,6 +17,8 @@ def show_build(out: Console, notes: Console, folder: str, report: Record) -> Non
     artifact, verify = report["artifact"], report["verify"]
     out.print(f"{report['model']['name']} for {report['target']}, by {artifact['backend']}\n")
     out.print(_summary(report))
+    if line := _planned_line(report):
+        out.print(line)
     out.print(_error_line(verify))
     done, of = _rewritten(report["decisions"])
     out.print(f"{done} of {of} convolutions rewritten ({folder}/plan.json)")
@@ -39,12 +41,31 @@ def show_explanation(out: Console, report: Record) -> None:
             d["convolution"], by, _short(macs["before"]), _short(macs["after"]), error, why
         )
     out.print(table)
+    if planning := report.get("planning"):
+        _show_alternatives(out, planning)
     out.print(_summary(report))
+    if line := _planned_line(report):
+        out.print(line)
     for entry in report["passes"]:
         if entry["applied"] or entry["refused"]:
             out.print(f"{entry['pass']}: {len(entry['applied'])} applied")
         for refused in entry["refused"]:
             out.print(f"  {refused['node']} refused: {refused['what']}")
+
+
+def _show_alternatives(out: Console, planning: Record) -> None:
+    """Show what else each convolution could have become, at about the same price."""
+    table = _table("convolution", "=weight", "could be", "=MACs", "=error", "why not")
+    for name, row in planning["convolutions"].items():
+        for number, other in enumerate(row["alternatives"]):
+            options = ", ".join(f"{k}={v}" for k, v in other["options"].items())
+            what = f"{other['family']}({options})" if other["family"] else "as it is"
+            head = (name, f"{row['weight']:.3g}") if number == 0 else ("", "")
+            why = other["why"]
+            table.add_row(*head, what, _short(other["macs"]), f"{other['error']:.3g}", why)
+        for family, why in row["refused"].items():
+            table.add_row("", "", family, "", "", f"refused: {why}")
+    out.print(table)
 
 
 def show_model(out: Console, found: Record) -> None:
@@ -134,6 +155,19 @@ def _summary(report: Record) -> Table:
     return table
 
 
+def _planned_line(report: Record) -> str:
+    """The budget, and what was predicted of it."""
+    planning = report.get("planning")
+    if not planning:
+        return ""
+    goal = ", ".join(
+        f"--{name.replace('_', '-')} {value}" for name, value in report["goal"].items()
+    )
+    told = planning["predicted"]
+    prices = f"time {told['latency']:.2f}, energy {told['energy']:.2f} ({planning['prices']})"
+    return f"planned for {goal}; the convolutions' predicted {prices}"
+
+
 def _error_line(verify: Record) -> str:
     on = "random inputs" if verify["inputs"]["kind"] == "random" else verify["inputs"]["name"]
     text = f"outputs against the original, on {on}: {_errors(verify)}"
@@ -150,7 +184,11 @@ def _errors(found: Record) -> str:
 
 
 def _notes(report: Record) -> list[str]:
-    notes = [
+    notes = []
+    if calibration := report.get("calibration"):
+        notes.append(f"calibrated on {calibration['name']}: {calibration['summary']}")
+        notes += calibration["warnings"]
+    notes += [
         f"input '{name}' has open sizes; for the figures {told} (--shape fixes them)"
         for name, told in report["shapes"]["assumed"].items()
     ]

@@ -17,10 +17,11 @@ Paper: Tayyab, Khan, Mahalanobis, "Compressing Deep CNNs using Basis Representat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+from scipy.linalg import cholesky, eigh, eigvalsh, solve_triangular
 
 from edgecc.builder import Builder, V
 from edgecc.calibration.statistics import Block, Statistics
@@ -47,13 +48,11 @@ class Basis(RankRewrite):
 
     def curve(self, conv: Conv, statistics: Statistics) -> Sequence[float]:
         """Return the share of the output's energy beyond each rank, over all groups."""
-        spectrum = np.zeros(conv.out_channels // conv.groups)
+        spectrum = np.zeros(self.full_rank(conv))
         for block in statistics.blocks(conv):
-            spectrum += np.maximum(np.linalg.eigvalsh(_output_covariance(block))[::-1], 0)
-        tail = spectrum.sum() - np.cumsum(spectrum)
-        curve = np.maximum(tail, 0) / (spectrum.sum() or 1.0)
-        curve[self.full_rank(conv) - 1 :] = 0.0
-        return [float(error) for error in curve]
+            spectrum += np.maximum(eigvalsh(_gram(block)[0], check_finite=False)[::-1], 0)
+        tail = np.append(np.cumsum(spectrum[::-1])[::-1][1:], 0.0)
+        return [float(lost) for lost in tail / (spectrum.sum() or 1.0)]
 
     def shapes(self, conv: Conv) -> Sequence[tuple[int, ...]]:
         """Return the shapes of the basis filters and of the mix."""
@@ -63,11 +62,21 @@ class Basis(RankRewrite):
     def solve(self, block: Block) -> Solved:
         """Project the filters on the principal components of the output; METHODS B1.
 
-        The basis is orthonormal: filters of like scale, as integers want them.
+        The basis is orthonormal: filters of like scale, as integers want them. At full rank any
+        covariance gives the filters themselves; none gives them most exactly.
         """
-        components = np.linalg.eigh(_output_covariance(block))[1][:, ::-1]
-        mix = components[:, : self.rank]  # (n, rank)
-        q, r = np.linalg.qr(block.weight.T @ mix)  # (d, rank), (rank, rank)
+        size = min(block.weight.shape)
+        rank = size if self.rank is None else min(self.rank, size)
+        gram, root = _gram(block if rank < size else replace(block, covariance=None))
+        kept = eigh(gram, subset_by_index=[size - rank, size - 1], check_finite=False)[1][:, ::-1]
+        if len(block.weight) == size:
+            filters, mix = kept.T @ block.weight, kept
+        elif root is None:
+            filters, mix = kept.T, block.weight @ kept
+        else:
+            filters = solve_triangular(root, kept, lower=True, trans=1, check_finite=False).T
+            mix = block.weight @ (root @ kept)
+        q, r = np.linalg.qr(filters.T)  # (d, rank), (rank, rank)
         mix = mix @ r.T
         return Solved(mix @ q.T, (q.T, mix))
 
@@ -81,7 +90,16 @@ class Basis(RankRewrite):
         return build.conv(hidden, pointwise, bias, groups=conv.groups)
 
 
-def _output_covariance(block: Block) -> Array:
-    """`W S W^T` (n, n)."""
-    found: Array = block.times(block.weight) @ block.weight.T
-    return (found + found.T) / 2
+def _gram(block: Block) -> tuple[Array, Array | None]:
+    """The smaller of `A A^T` (n, n) and `A^T A` (d, d), where `A = W L` and `L L^T = S`.
+
+    With the second comes L, None for the identity.
+    """
+    weight = block.weight
+    if len(weight) <= weight.shape[1]:
+        return block.times(weight) @ weight.T, None
+    if block.covariance is None:
+        return weight.T @ weight, None
+    root = cholesky(block.covariance, lower=True, check_finite=False)
+    half = weight @ root
+    return half.T @ half, root

@@ -10,7 +10,8 @@ Exact at rank = min(O/G, KH*KW); below, `error` is the share of the energy that 
 Refuses pointwise kernels and convolutions that are depthwise already; where the rank is left to
     `energy`, also the first one and those that would not save multiply-adds.
 Paper: Li et al., "DAC: Data-free Automatic Acceleration of Convolutional Networks", WACV 2019.
-    The paper gives ranks; here also an energy for each layer.
+    The paper gives ranks and takes the pointwise half as the SVD leaves it; here also an energy
+    for each layer, and the closed-form re-fit.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from scipy.linalg import cholesky, solve_triangular
 
 from edgecc.builder import Builder, V
-from edgecc.calibration.statistics import Block
+from edgecc.calibration.statistics import Block, Statistics
 from edgecc.conv import Array, Conv, Refusal
 from edgecc.rewrite import Factors, Solved
 from passes.decompose.rank import RankRewrite
@@ -50,19 +52,27 @@ class Dac(RankRewrite):
         """Every rank is a whole number of filters a channel."""
         return 1
 
+    def curve(self, conv: Conv, statistics: Statistics) -> Sequence[float] | None:
+        """Return the energy beyond each rank, over all groups, by one decomposition a group."""
+        gains = np.zeros(self.full_rank(conv))
+        for block in statistics.blocks(conv):
+            gains += _gains(block)
+        tail = np.append(np.cumsum(gains[::-1])[::-1][1:], 0.0)
+        return [float(lost) for lost in tail / (gains.sum() or 1.0)]
+
     def shapes(self, conv: Conv) -> Sequence[tuple[int, ...]]:
         """Return the shapes of the depthwise and the pointwise weights of one group."""
         rank, channels = self.rank or 1, int(conv.weight.shape[1])
         return (channels, rank, conv.taps), (conv.out_channels // conv.groups, channels, rank)
 
     def solve(self, block: Block) -> Solved:
-        """Take the filters of each channel by SVD; METHODS B2."""
-        weight = block.weight.reshape(len(block.weight), block.channels, block.taps)
-        u, s, vt = np.linalg.svd(weight.transpose(1, 0, 2), full_matrices=False)
+        """Take the filters of each channel by SVD, the pointwise half by least squares."""
+        u, s, vt = np.linalg.svd(by_channel(block), full_matrices=False)
         depthwise = vt[:, : self.rank]  # (c, rank, taps)
         pointwise = (u * s[:, None])[:, :, : self.rank].transpose(1, 0, 2)  # (n, c, rank)
-        made = np.einsum("ncr,crt->nct", pointwise, depthwise)
-        return Solved(made.reshape(block.weight.shape), (depthwise, pointwise))
+        if block.covariance is not None and depthwise.shape[1] < vt.shape[1]:
+            pointwise = Refit.of(block, depthwise).pointwise(depthwise.shape[1])
+        return multiplied_out(depthwise, pointwise)
 
     def lower(self, conv: Conv, factors: Factors, bias: Array | None, x: V, build: Builder[V]) -> V:
         """Build the depthwise and the pointwise convolution; the multiplier runs fastest."""
@@ -72,3 +82,74 @@ class Dac(RankRewrite):
         ones = (1,) * len(conv.kernel)
         columns = pointwise.reshape(conv.out_channels, -1, *ones)
         return build.conv(hidden, columns, bias, groups=conv.groups)
+
+
+def by_channel(block: Block) -> Array:
+    """The filters that see each input channel: (c, n, taps)."""
+    return block.weight.reshape(-1, block.channels, block.taps).transpose(1, 0, 2)
+
+
+def multiplied_out(depthwise: Array, pointwise: Array) -> Solved:
+    """The filters that the two halves (c, rank, taps), (n, c, rank) stand for, with them."""
+    made = (pointwise.transpose(1, 0, 2) @ depthwise).transpose(1, 0, 2)  # (n, c, taps)
+    return Solved(made.reshape(len(made), -1), (depthwise, pointwise))
+
+
+@dataclass(frozen=True, eq=False)
+class Refit:
+    """The best pointwise halves for a depthwise one, at its rank and at all smaller ones.
+
+    `P = W S Z^T (Z S Z^T)^-1`, Z (rank*c, d) the depthwise half written out; METHODS A.7. With
+    the first filter of every channel first, then the second of every channel, the leading part of
+    one Cholesky factor serves every smaller rank. The filters of a channel are orthonormal:
+    `Z S Z^T` is as definite as S, whatever the weights.
+    """
+
+    channels: int
+    factor: Array
+    """(rank*c, rank*c), lower: of `Z S Z^T`."""
+    half: Array
+    """(rank*c, n): its inverse times `Z S W^T`."""
+
+    @classmethod
+    def of(cls, block: Block, depthwise: Array, output: Array | None = None) -> Refit:
+        """Prepare the fit of (c, rank, taps); `output` is `W S` where it is known."""
+        seen = written_out(depthwise, block.dense_covariance)  # Z S, (rank*c, d)
+        gram = written_out(depthwise, seen)
+        cross = written_out(depthwise, block.times(block.weight) if output is None else output)
+        factor = cholesky(gram.T, lower=True, overwrite_a=True, check_finite=False)
+        half = solve_triangular(factor, cross, lower=True, check_finite=False)
+        return cls(block.channels, factor, half)
+
+    def gains(self) -> Array:
+        """What each rank adds to the output's energy: (rank,)."""
+        gains: Array = np.sum(
+            self.half.reshape(-1, self.channels * self.half.shape[1]) ** 2, axis=1
+        )
+        return gains
+
+    def pointwise(self, rank: int) -> Array:
+        """The pointwise half for the first filters of every channel: (n, c, rank)."""
+        size = rank * self.channels
+        factor, half = self.factor[:size, :size], self.half[:size]
+        found: Array = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
+        return found.reshape(rank, self.channels, -1).transpose(2, 1, 0)
+
+
+def written_out(depthwise: Array, rows: Array) -> Array:
+    """`Z rows^T` (rank*c, m) for rows (m, d), Z the depthwise half (c, rank, taps) written out."""
+    channels, rank, taps = depthwise.shape
+    made: Array = np.empty((rank, channels, len(rows)))
+    np.matmul(depthwise, rows.T.reshape(channels, taps, -1), out=made.transpose(1, 0, 2))
+    return made.reshape(rank * channels, -1)
+
+
+def _gains(block: Block) -> Array:
+    """What each rank adds to the output's energy: (min(n, taps),)."""
+    weight = by_channel(block)
+    if block.covariance is not None:
+        return Refit.of(block, np.linalg.svd(weight, full_matrices=False)[2]).gains()
+    across = weight.transpose(0, 2, 1)
+    gram = weight @ across if weight.shape[1] < block.taps else across @ weight
+    gains: Array = np.maximum(np.linalg.eigvalsh(gram).sum(axis=0)[::-1], 0.0)
+    return gains

@@ -1,10 +1,34 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from correlated import conv_of, correlated, dense_again, lost, oracle, rewrite
 from helpers import conv_model, largest_gap, operators, run_passes
 
+from edgecc.calibration.statistics import Statistics
 from edgecc.errors import UsageError
+from passes.decompose.dac import Dac
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "3x3": {"out_channels": 16, "in_channels": 8, "kernel": (3, 3), "pads": (1, 1, 1, 1)},
+    "grouped, strided": {
+        "out_channels": 24,
+        "in_channels": 8,
+        "kernel": (3, 3),
+        "groups": 2,
+        "strides": (2, 2),
+    },
+    "5x5 dilated": {
+        "out_channels": 32,
+        "in_channels": 4,
+        "kernel": (5, 5),
+        "dilations": (1, 2),
+        "pads": (0, 1, 2, 0),
+    },
+    "fewer filters than taps": {"out_channels": 5, "in_channels": 6, "kernel": (3, 3)},
+}
 
 
 def test_a_convolution_becomes_depthwise_and_pointwise() -> None:
@@ -68,3 +92,65 @@ def test_a_rewrite_that_saves_too_little_is_left_undone() -> None:
     assert free.options == rank
     assert run_passes(model, f"dac(energy=0.9985, at_most={share + 0.01})")[1][0].options == rank
     assert run_passes(model, f"dac(energy=0.9985, at_most={share - 0.01})")[1][0].refusal
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_curve_is_what_every_rank_reaches(shape: str) -> None:
+    conv = conv_of(conv_model(**SHAPES[shape]))
+    for statistics in (Statistics.identity(conv), correlated(conv, dead=(0,), twins=True)):
+        curve = Dac().curve(conv, statistics)
+        assert curve == sorted(curve, reverse=True)
+        assert curve[-1] == 0
+        for rank, error in enumerate(curve, 1):
+            assert abs(Dac(rank=rank).project(conv, statistics).error - error) < 1e-11
+
+
+def test_the_reference_finds_the_same() -> None:
+    conv = conv_of(conv_model(16, 8, (3, 3)))
+    statistics = correlated(conv)
+    for rank in (1, 2, 5):
+        found = Dac(rank=rank).project(conv, statistics)
+        weight, covariance = conv.matrix()[0], statistics.covariance[0]
+        expected = oracle().dac_refit(weight, covariance, found.factors[0][0], 8)[0]
+        np.testing.assert_allclose(found.weight[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_statistics_change_the_pointwise_half_alone(shape: str) -> None:
+    model = conv_model(**SHAPES[shape])
+    conv = conv_of(model)
+    statistics = correlated(conv)
+    found = Dac(rank=2).project(conv, statistics)
+    free = Dac(rank=2).project(conv, Statistics.identity(conv))
+    assert found.factors[0].tobytes() == free.factors[0].tobytes()
+    assert found.error < lost(conv, statistics, free.weight)
+    rewritten, decision = rewrite(model, Dac(rank=2), statistics)
+    assert decision.error == found.error
+    assert largest_gap(dense_again(model, found, statistics), rewritten) < 5e-6
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_full_rank_is_exact_under_any_statistics(shape: str) -> None:
+    model = conv_model(**SHAPES[shape])
+    conv = conv_of(model)
+    steep = correlated(conv, dead=(0,), twins=True)
+    steep.covariance[...] *= np.outer(*[np.logspace(0, -5, conv.patch_size)] * 2)
+    rewritten, decision = rewrite(model, Dac(rank=10**6), steep)
+    assert decision.error == 0
+    assert largest_gap(model, rewritten) < 5e-6
+
+
+def test_inputs_that_do_not_hang_together_change_nothing() -> None:
+    conv = conv_of(conv_model(16, 8, (3, 3)))
+    white = Statistics(np.zeros((1, 72)), 3 * np.eye(72)[None])
+    found = Dac(rank=2).project(conv, white)
+    free = Dac(rank=2).project(conv, Statistics.identity(conv))
+    np.testing.assert_allclose(found.weight, free.weight, atol=1e-12)
+
+
+def test_filters_of_zero_stay_zero() -> None:
+    model = conv_model(12, 8, (3, 3))
+    model.graph.initializer[0].raw_data = np.zeros((12, 8, 3, 3), np.float32).tobytes()
+    found = Dac(rank=2).project(conv_of(model), correlated(conv_of(model)))
+    assert found.error == 0
+    assert not found.weight.any()

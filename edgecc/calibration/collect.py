@@ -1,0 +1,103 @@
+"""One pass over the calibration samples: the statistics of every layer's input, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecc.calibration.cache import StatisticsCache
+from edgecc.calibration.moments import Moments
+from edgecc.calibration.patches import Sampler
+from edgecc.calibration.replay import Replay
+from edgecc.calibration.statistics import Statistics
+from edgecc.conv import Conv, is_convolution, is_gemm, read
+from edgecc.target import Arrays
+
+MOST_INPUTS = 8192
+"""Layers that see more numbers than this have no covariance: it would take gigabytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A layer of the network and what is known of its input."""
+
+    node: ir.Node
+    conv: Conv
+    statistics: Statistics
+
+
+def collect(
+    model: ir.Model,
+    feeds: Sequence[Arrays],
+    scratch: Path,
+    cache: StatisticsCache,
+    tell: Callable[[str], None] = lambda name: None,
+) -> Iterator[Layer]:
+    """Yield every Conv and Gemm with constant weights, with the statistics of its input.
+
+    Whoever reads them decides what to keep: here they are dropped layer by layer. The same
+    numbers come from the cache and from the samples.
+    """
+    model.graph.sort()
+    layers = [
+        (node, conv)
+        for node in model.graph
+        if is_convolution(node) or is_gemm(node)
+        for conv in [read(node)]
+        if isinstance(conv, Conv) and conv.patch_size <= MOST_INPUTS
+    ]
+    start = 0
+    while cache.complete and start < len(layers):
+        found = cache.get(start)
+        if found is None:
+            break
+        yield Layer(*layers[start], found)
+        start += 1
+    if start == len(layers):
+        return
+    yield from _measured(model, feeds, scratch, cache, layers, tell, start)
+
+
+def _measured(
+    model: ir.Model,
+    feeds: Sequence[Arrays],
+    scratch: Path,
+    cache: StatisticsCache,
+    layers: Sequence[tuple[ir.Node, Conv]],
+    tell: Callable[[str], None],
+    start: int,
+) -> Iterator[Layer]:
+    """Run the network; layers that see the same patches one after the other share statistics."""
+    wanted = {id(node): index for index, (node, _) in enumerate(layers)}
+    replay = Replay(model, feeds, scratch)
+    last: tuple[object, Statistics] | None = None
+    try:
+        for node in replay.stops(lambda node: id(node) in wanted):
+            index = wanted[id(node)]
+            conv = layers[index][1]
+            tell(node.name or "")
+            name = node.inputs[0].name if node.inputs[0] else ""
+            sees = (name, conv.kernel, conv.window, conv.groups)
+            if last is None or last[0] != sees:
+                moments = Moments(conv, targets=False)
+                for part in Sampler(conv).over(replay.before(name or "")):
+                    moments.add(*part)
+                last = sees, _as_kept(moments.statistics())
+            cache.put(index, last[1])
+            if index >= start:
+                yield Layer(node, conv, last[1])
+        cache.finish()
+    finally:
+        cache.abandon()
+
+
+def _as_kept(statistics: Statistics) -> Statistics:
+    """Rounded as the cache rounds."""
+    covariance = statistics.covariance
+    assert covariance is not None
+    rounded = covariance.astype(np.float32).astype(np.float64)
+    return Statistics(statistics.mean, rounded, statistics.patches)

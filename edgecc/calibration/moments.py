@@ -1,0 +1,97 @@
+"""First and second moments of patches, summed over batches; and what follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from edgecc.calibration.statistics import SHRINKAGE, Statistics
+from edgecc.conv import Array, Conv
+
+REGRESSION_FLOOR = 1e-3
+"""The ridge of the regression onto the rewritten network's inputs, at least (METHODS A.5)."""
+
+
+class Moments:
+    """Sums over patches x (N, G, d) and, where there are any, targets y (N, O).
+
+    Products are taken in float32 of numbers from which a first mean is subtracted, and summed in
+    float64.
+    """
+
+    def __init__(self, conv: Conv, *, targets: bool) -> None:
+        groups, size = conv.groups, conv.patch_size
+        width = conv.out_channels // groups if targets else 0
+        self.count = 0
+        self._conv = conv
+        self._offset: Array | None = None
+        self._sum = np.zeros((groups, size + width))
+        self._products = np.zeros((groups, size + width, size))
+
+    def add(self, patches: Array, targets: Array | None = None) -> None:
+        """Take in patches (N, G, d) and targets (N, O) at the same positions."""
+        rows = patches.transpose(1, 0, 2)  # (G, N, d)
+        if targets is not None:
+            by_group = targets.reshape(len(targets), self._conv.groups, -1).transpose(1, 0, 2)
+            rows = np.concatenate([rows, by_group], axis=2)
+        rows = np.asarray(rows, np.float32)
+        if self._offset is None:
+            self._offset = rows.mean(axis=1, keepdims=True)
+        rows = rows - self._offset
+        self.count += rows.shape[1]
+        self._sum += rows.sum(axis=1, dtype=np.float64)
+        self._products += rows.transpose(0, 2, 1) @ rows[:, :, : self._conv.patch_size]
+
+    def statistics(self) -> Statistics:
+        """Mean and ridged covariance of the patches."""
+        mean, covariance = self._centred()
+        size = self._conv.patch_size
+        inputs = covariance[:, :size]
+        return Statistics.of_moments(
+            mean[:, :size], (inputs + inputs.transpose(0, 2, 1)) / 2, self.count
+        )
+
+    def towards(self) -> Conv:
+        """Return the convolution that comes nearest to the targets on these patches:
+        `W* = W + (cov(y, x) - W S)(S + ridge)^-1`, `b* = E y - W* E x` (METHODS A.3).
+        """
+        conv = self._conv
+        mean, covariance = self._centred()
+        size = conv.patch_size
+        ridge = max(REGRESSION_FLOOR, SHRINKAGE * size / max(self.count, 1))
+        wanted, bias = [], []
+        for group, weight in enumerate(conv.matrix()):
+            inputs, cross = covariance[group, :size], covariance[group, size:]
+            variance = float(np.trace(inputs)) / size
+            if variance > 0:
+                ridged = inputs + ridge * variance * np.eye(size)
+                weight = (
+                    weight
+                    + cho_solve(cho_factor(ridged, overwrite_a=True), (cross - weight @ inputs).T).T
+                )
+            wanted.append(weight)
+            bias.append(mean[group, size:] - weight @ mean[group, :size])
+        return replace(
+            conv,
+            weight=np.stack(wanted).reshape(conv.weight.shape),
+            bias=np.concatenate(bias),
+        )
+
+    def _centred(self) -> tuple[Array, Array]:
+        """Means (G, d+O/G), and covariances with the patches (G, d+O/G, d)."""
+        offset = np.zeros(()) if self._offset is None else self._offset[:, 0].astype(np.float64)
+        shift = self._sum / max(self.count, 1)
+        outer = shift[:, :, None] * shift[:, None, : self._conv.patch_size]
+        return shift + offset, self._products / max(self.count, 1) - outer
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Patches and targets kept as they are, for what moments cannot tell."""
+
+    patches: Array
+    """(N, G, d) float32."""
+    targets: Array
+    """(N, O) float32."""

@@ -1,0 +1,237 @@
+"""Rewrites a network in order, each layer fitted to what the rewritten network really feeds it.
+
+The target is always what the network put out before anything was rewritten: so each layer repairs
+what those before it lost, and the last one before a residual sum repairs the shortcut too
+(METHODS A.3). Layers that stay dense are re-fitted as well: it costs nothing at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecc.calibration.collect import MOST_INPUTS
+from edgecc.calibration.moments import Moments
+from edgecc.calibration.patches import Sampler
+from edgecc.calibration.pieces import Batches
+from edgecc.calibration.relu import refine
+from edgecc.calibration.replay import Replay
+from edgecc.calibration.statistics import Statistics
+from edgecc.conv import Conv, Refusal, is_convolution, is_gemm, read
+from edgecc.graph import add_initializer, drop_initializer
+from edgecc.rewrite import ConvRewrite, Decision
+from edgecc.target import Arrays
+
+Chooser = Callable[[str, ConvRewrite | None], Sequence[ConvRewrite]]
+"""Given the name of a convolution and the rewrite that made it (None: it is the network's own),
+the rewrites to try, in order."""
+BY = "refit"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A layer that is being rewritten: what it is fed now, and what it should put out."""
+
+    node: ir.Node
+    conv: Conv
+    inputs: Batches
+    targets: Batches | None
+    """None where its input and its target are the network's own: then it is itself the target."""
+    rectified: Rectified | None = None
+    """Where a ReLU follows and is looked at."""
+
+
+@dataclass(frozen=True)
+class Rectified:
+    """What a ReLU behind a layer was given before anything was rewritten, and what else is added
+    to the layer's output before it.
+    """
+
+    totals: Batches
+    shortcut: Batches | None
+
+
+class SequentialRefit:
+    """Rewrites `model` in place, as `choose` says, over batches of calibration samples."""
+
+    def __init__(
+        self,
+        model: ir.Model,
+        feeds: Sequence[Arrays],
+        choose: Chooser,
+        scratch: Path,
+        *,
+        relu_aware: bool = False,
+        tell: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        model.graph.sort()
+        self._model, self._choose, self._tell = model, choose, tell
+        self._relu_aware = relu_aware
+        self._replay = Replay(model, feeds, scratch)
+
+    def run(self) -> list[Decision]:
+        """Rewrite every convolution that one of its rewrites fits; re-fit all other layers."""
+        decisions: list[Decision] = []
+        for node in self._replay.stops(lambda node: is_convolution(node) or is_gemm(node)):
+            self._tell(node.name or "")
+            found = self._visit(node)
+            decisions += found if is_convolution(node) else []
+        return decisions
+
+    def _visit(self, node: ir.Node) -> list[Decision]:
+        """Rewrite or re-fit one of the network's own layers."""
+        replay, x, y = self._replay, _input(node), node.outputs[0]
+        replay.compute(node)
+        targets = self._targets(node)
+        conv = read(node)
+        rewrites = self._choose(node.name or "", None) if is_convolution(node) else []
+        if isinstance(conv, Refusal) or conv.patch_size > MOST_INPUTS:
+            why = conv if isinstance(conv, Refusal) else f"it has {conv.patch_size} inputs"
+            if replay.changed(x):
+                replay.follow([node], [y.name or ""])
+            return [Decision(node.name or "", BY, refusal=str(why))]
+        rectified = self._rectified(y) if self._relu_aware else None
+        site = Site(node, conv, replay.now(x), targets, rectified)
+        decisions, nodes = self._rewrite(site, rewrites)
+        if targets is not None or any(decision.applied for decision in decisions):
+            replay.follow(nodes, [y.name or ""])
+        return decisions
+
+    def _rewrite(
+        self, site: Site, rewrites: Sequence[ConvRewrite]
+    ) -> tuple[list[Decision], list[ir.Node]]:
+        """Try the rewrites in turn; return the decisions and what stands there afterwards."""
+        name, conv = site.node.name or "", site.conv
+        found = [(rewrite, rewrite.refuse(conv)) for rewrite in rewrites]
+        decisions = [Decision(name, r.name, refusal=str(why)) for r, why in found if why]
+        able = [rewrite for rewrite, why in found if why is None]
+        if able or site.targets is not None:
+            moments = _moments(site)
+            statistics = moments.statistics()
+            wanted = conv if site.targets is None else moments.towards()
+            for rewrite in able:
+                refined = _refined(rewrite, wanted, statistics, site)
+                decision, made = rewrite.apply(site.node, refined, statistics)
+                if decision.applied:
+                    inner, nodes = self._compose(site, rewrite, decision, made)
+                    return decisions + inner, nodes
+                decisions.append(decision)
+            if site.targets is not None:
+                refit(site.node, wanted)
+        return decisions or [Decision(name, BY, refusal="nothing else was asked")], [site.node]
+
+    def _compose(
+        self, site: Site, by: ConvRewrite, decision: Decision, made: list[ir.Node]
+    ) -> tuple[list[Decision], list[ir.Node]]:
+        """Rewrite what a rewrite made, where that is asked for; the last of it is re-fitted."""
+        further = [
+            self._choose(node.name or "", by) if is_convolution(node) else [] for node in made
+        ]
+        if not any(further):
+            return [decision], made
+        targets = site.targets or self._replay.before(made[-1].outputs[0].name or "")
+        decisions, nodes = [], []
+        for node, rewrites in zip(made, further, strict=True):
+            conv, stand = read(node), [node]
+            last = node is made[-1]
+            if not isinstance(conv, Refusal) and (rewrites or last):
+                inputs = self._replay.now(_input(node))
+                inner = Site(node, conv, inputs, targets if last else None)
+                found, stand = self._rewrite(inner, rewrites)
+                decisions += found
+            nodes += stand
+            if not last:
+                self._replay.follow(stand, [stand[-1].outputs[0].name or ""])
+        leaves = tuple(node.name or "" for node in nodes)
+        return [replace(decision, made=leaves), *decisions], nodes
+
+    def _rectified(self, y: ir.Value) -> Rectified | None:
+        """The ReLU behind a layer, or behind the residual sum that it ends in."""
+        replay, own = self._replay, self._replay.before(y.name or "")
+        if _relu_follows(y):
+            return Rectified(own, None)
+        shortcut = _shortcut(y)
+        if shortcut is None or not replay.known(shortcut):
+            return None
+        if not _relu_follows(next(iter(y.uses())).node.outputs[0]):
+            return None
+        before, now = replay.before(shortcut), replay.now(shortcut)
+        if own[0].shape != before[0].shape:
+            return None
+        return Rectified([a + b for a, b in zip(own, before, strict=True)], now)
+
+    def _targets(self, node: ir.Node) -> Batches | None:
+        """What the layer should put out: what it did, and in a residual sum also what the
+        shortcut no longer does. None where nothing before it has changed.
+        """
+        replay, y = self._replay, node.outputs[0]
+        own = replay.before(y.name or "")
+        shortcut = _shortcut(y)
+        if shortcut is not None and replay.changed(shortcut):
+            pairs = zip(own, replay.before(shortcut), replay.now(shortcut), strict=True)
+            if own[0].shape == replay.now(shortcut)[0].shape:
+                return [a + (b - c) for a, b, c in pairs]
+        return own if replay.changed(_input(node)) else None
+
+
+def refit(node: ir.Node, wanted: Conv) -> None:
+    """Give a Conv or Gemm other weights and a bias, in place."""
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    old = node.inputs[1:3]
+    dtype = wanted.weight.dtype if old[0] is None or old[0].dtype is None else old[0].dtype.numpy()
+    weight = add_initializer(graph, f"{node.name}.weight", wanted.weight.astype(dtype))
+    node.replace_input_with(1, weight)
+    if wanted.bias is not None:
+        bias = add_initializer(graph, f"{node.name}.bias", wanted.bias.astype(dtype))
+        node.resize_inputs(3)
+        node.replace_input_with(2, bias)
+    if is_gemm(node):
+        node.attributes.add(ir.AttrInt64("transB", 1))
+    for value in old:
+        drop_initializer(graph, value)
+
+
+def _moments(site: Site) -> Moments:
+    targets = [] if site.targets is None else [site.targets]
+    moments = Moments(site.conv, targets=bool(targets))
+    for part in Sampler(site.conv).over(site.inputs, *targets):
+        moments.add(*part)
+    return moments
+
+
+def _refined(rewrite: ConvRewrite, wanted: Conv, statistics: Statistics, site: Site) -> Conv:
+    """What the rewrite should be fitted to, where a ReLU is looked at."""
+    if site.rectified is None:
+        return wanted
+    settled = rewrite.settle(wanted, statistics)
+    if isinstance(settled, Refusal):
+        return wanted
+    outputs = [site.rectified.totals]
+    outputs += [] if site.rectified.shortcut is None else [site.rectified.shortcut]
+    most = 30 * site.conv.patch_size
+    parts = zip(*Sampler(site.conv, most).over(site.inputs, *outputs), strict=True)
+    patches, totals, *shortcut = (np.concatenate(part) for part in parts)
+    return refine(settled, wanted, statistics, patches, totals, shortcut[0] if shortcut else None)
+
+
+def _input(node: ir.Node) -> str:
+    return (node.inputs[0].name if node.inputs[0] is not None else "") or ""
+
+
+def _relu_follows(y: ir.Value) -> bool:
+    uses = list(y.uses())
+    return len(uses) == 1 and uses[0].node.op_type == "Relu" and not y.is_graph_output()
+
+
+def _shortcut(y: ir.Value) -> str | None:
+    """The other side of the sum that alone reads `y`, if there is one."""
+    uses = list(y.uses())
+    if len(uses) != 1 or y.is_graph_output() or uses[0].node.op_type != "Add":
+        return None
+    other = uses[0].node.inputs[1 - uses[0].idx]
+    return None if other is None or other is y else other.name

@@ -1,0 +1,145 @@
+"""The options that say how convolutions are rewritten: the same for build and explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgecc.request import Request
+
+BUDGET, CALIBRATION = "Budget", "Calibration"
+
+Passes = Annotated[
+    str | None,
+    typer.Option(help='Rewrites, as "dac(rank=4)"; "" rewrites nothing. Default: the target\'s.'),
+]
+Plan = Annotated[
+    Path | None, typer.Option(help="A plan.json, instead of --passes.", show_default=False)
+]
+Macs = Annotated[
+    str | None,
+    typer.Option(
+        help="Multiply-adds to keep, of the original: 0.5 or 50%.",
+        metavar="FRACTION",
+        rich_help_panel=BUDGET,
+    ),
+]
+Params = Annotated[
+    str | None,
+    typer.Option(help="Parameters to keep.", metavar="FRACTION", rich_help_panel=BUDGET),
+]
+Latency = Annotated[
+    str | None,
+    typer.Option(
+        help="Time of the convolutions to keep, at the target's prices.",
+        metavar="FRACTION",
+        rich_help_panel=BUDGET,
+    ),
+]
+Energy = Annotated[
+    str | None,
+    typer.Option(
+        help="Energy of the convolutions to keep, at the target's prices.",
+        metavar="FRACTION",
+        rich_help_panel=BUDGET,
+    ),
+]
+MaxError = Annotated[
+    str | None,
+    typer.Option(
+        help="The smallest network whose outputs move no more than this, relative, RMS.",
+        metavar="E",
+        rich_help_panel=BUDGET,
+    ),
+]
+MaxDrop = Annotated[
+    str | None,
+    typer.Option(
+        help="The smallest network that loses no more than this of --eval: 1% or 0.01.",
+        metavar="DROP",
+        rich_help_panel=BUDGET,
+    ),
+]
+Eval = Annotated[
+    str | None,
+    typer.Option(
+        "--eval",
+        help="Your metric, greater is better: a function of a session.",
+        metavar="FILE.py:FUNCTION",
+        rich_help_panel=BUDGET,
+    ),
+]
+Families = Annotated[
+    str | None,
+    typer.Option(
+        help='The rewrites a plan may choose, as "basis, spatial_svd". Default: all.',
+        rich_help_panel=BUDGET,
+    ),
+]
+Prices = Annotated[
+    Path | None,
+    typer.Option(
+        help="Measured layer times of the target (JSON), for --latency and --energy.",
+        metavar="FILE",
+        rich_help_panel=BUDGET,
+    ),
+]
+Calib = Annotated[
+    str | None,
+    typer.Option(
+        help="Samples without labels: an .npz, a folder of images, or 'synthetic'.",
+        metavar="SOURCE",
+        rich_help_panel=CALIBRATION,
+    ),
+]
+Samples = Annotated[
+    int | None,
+    typer.Option(help="How many are taken at most. Default: 256.", rich_help_panel=CALIBRATION),
+]
+Preprocess = Annotated[
+    Path | None,
+    typer.Option(
+        help="How images become inputs: scale, mean, std, channels, layout, resize (TOML).",
+        metavar="FILE",
+        rich_help_panel=CALIBRATION,
+    ),
+]
+ImageScale = Annotated[
+    float | None,
+    typer.Option(help="Pixels of 0 to 255 times this.", rich_help_panel=CALIBRATION),
+]
+ImageMean = Annotated[
+    str | None,
+    typer.Option(help="Then minus this, by channel.", metavar="R,G,B", rich_help_panel=CALIBRATION),
+]
+ImageStd = Annotated[
+    str | None,
+    typer.Option(help="Then over this.", metavar="R,G,B", rich_help_panel=CALIBRATION),
+]
+ImageChannels = Annotated[
+    str | None,
+    typer.Option(help="RGB, BGR or grey.", metavar="ORDER", rich_help_panel=CALIBRATION),
+]
+ReluAware = Annotated[
+    bool,
+    typer.Option(
+        "--relu-aware",
+        help="Fit what the ReLU behind a convolution lets through: slower, for tight budgets.",
+        rich_help_panel=CALIBRATION,
+    ),
+]
+
+
+def request(given: dict[str, Any]) -> Request:
+    """Make a request from a verb's parameters by name. Errors: `edgecc.errors.UsageError`."""
+    from edgecc.calibration.preprocessing import Preprocessing
+    from edgecc.request import Request
+
+    names = ("passes", "plan", "macs", "params", "latency", "energy", "max_error", "max_drop")
+    names += ("evaluation", "families", "prices", "calib", "samples", "relu_aware")
+    images = {key: given[f"image_{key}"] for key in ("scale", "mean", "std", "channels")}
+    preprocessing = Preprocessing.of(given["preprocess"], **images)
+    return Request.of(**{name: given[name] for name in names}, preprocessing=preprocessing)

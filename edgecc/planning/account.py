@@ -1,0 +1,70 @@
+"""What a plan chose and what it passed over, in words and numbers, for the record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edgecc.planning.budget import Budget
+from edgecc.planning.knapsack import Choice, Standing, frontier
+from edgecc.planning.planner import Planner, Selection
+from edgecc.planning.table import Row
+
+QUANTITIES = ("macs", "params", "latency", "energy")
+
+
+def account(planner: Planner, selection: Selection, budgets: Sequence[Budget]) -> dict[str, Any]:
+    """Describe a plan: what it predicts, and by convolution what else there was."""
+    quantity = budgets[0].quantity if budgets else "macs"
+    return {
+        "prices": planner.prices.name,
+        "predicted": {name: round(planner.fraction(name, selection), 4) for name in QUANTITIES},
+        "convolutions": {
+            row.name: {
+                "weight": round(planner.weights.get(row.name, 1.0), 4),
+                "alternatives": _alternatives(planner, quantity, row, index),
+                "refused": dict(row.refusals),
+            }
+            for row, index in zip(selection.rows, selection.chosen, strict=True)
+        },
+    }
+
+
+def _alternatives(planner: Planner, quantity: str, row: Row, chosen: int) -> list[dict[str, Any]]:
+    """The chosen candidate, and of each other family the one that costs most nearly as much."""
+    costs = [planner.cost(quantity, candidate) for candidate in row.candidates]
+    choices = [
+        Choice(cost, candidate.error) for cost, candidate in zip(costs, row.candidates, strict=True)
+    ]
+    standings = frontier(choices)
+    nearest: dict[str, int] = {}
+    for index, candidate in enumerate(row.candidates):
+        name = candidate.family or "dense"
+        best = nearest.get(name)
+        gap = abs(costs[index] - costs[chosen])
+        if best is None or gap < abs(costs[best] - costs[chosen]):
+            nearest[name] = index
+    return [
+        {
+            "family": row.candidates[index].family,
+            "options": row.candidates[index].options,
+            "macs": row.candidates[index].macs,
+            quantity: round(costs[index], 6),
+            "error": float(f"{row.candidates[index].error:.3g}"),
+            "why": "chosen" if index == chosen else _why(row, choices, standings, index, chosen),
+        }
+        for index in sorted(nearest.values(), key=lambda i: (i != chosen, row.candidates[i].error))
+    ]
+
+
+def _why(
+    row: Row, choices: Sequence[Choice], standings: Sequence[Standing], index: int, chosen: int
+) -> str:
+    """Why a candidate was passed over."""
+    standing = standings[index]
+    if standing.status == "dominated":
+        better = row.candidates[standing.by[0]]
+        return f"{better} costs no more and loses no more"
+    if choices[index].cost > choices[chosen].cost:
+        return "dearer: the budget does more good elsewhere"
+    return "loses more than the budget asks for"

@@ -1,0 +1,70 @@
+"""Makes a plan: surveys the network, chooses within the budget, tries where a loss is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from edgecc.calibration.cache import StatisticsCache
+from edgecc.calibration.samples import Samples
+from edgecc.cost import Cost
+from edgecc.layers import Sizes
+from edgecc.planning.account import account
+from edgecc.planning.budget import Budget, Goal
+from edgecc.planning.planner import Planner, Selection
+from edgecc.planning.prices import Prices
+from edgecc.planning.search import Verdict, smallest
+from edgecc.planning.survey import survey
+from edgecc.rewrite import ConvRewrite
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The network that a plan is made for."""
+
+    model: ir.Model
+    """Prepared."""
+    digest: str
+    """Of the file that it came from, and of what prepared it."""
+    whole: Cost
+    sizes: Mapping[str, Sizes]
+    """By convolution, the spatial sizes of its input."""
+
+
+def planner_of(
+    subject: Subject,
+    samples: Samples,
+    families: Sequence[ConvRewrite],
+    prices: Prices,
+    granule: int,
+    scratch: Path,
+    tell: Tell,
+) -> Planner:
+    """Survey the network. Errors: `edgecc.errors.ModelError`."""
+    cache = StatisticsCache(subject.digest, samples.data.sha256)
+    found = survey(
+        subject.model, samples.feeds, families, subject.sizes, granule, scratch, cache, tell
+    )
+    return Planner(found.rows, found.weights, prices, subject.whole)
+
+
+def select(
+    planner: Planner, goal: Goal, judge: Callable[[Selection], Verdict], tell: Tell
+) -> tuple[Selection, dict[str, Any]]:
+    """Return what the goal asks for, and its account; `judge` is asked where a loss is allowed.
+
+    Errors: `edgecc.errors.BudgetError` with the nearest budget that can be met.
+    """
+    budgets = list(goal.budgets)
+    if goal.allows_loss:
+        within = budgets[0] if budgets else Budget("macs", 1.0)
+        selection = smallest(planner, within, judge, tell)
+    else:
+        selection = planner.within(budgets)
+    return selection, account(planner, selection, budgets)

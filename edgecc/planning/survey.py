@@ -1,0 +1,72 @@
+"""Looks at a network once: what each convolution could become, and how the output feels it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from edgecc.calibration.cache import StatisticsCache
+from edgecc.calibration.collect import Layer, collect
+from edgecc.conv import is_convolution
+from edgecc.layers import Sizes
+from edgecc.planning.sensitivity import Probe, measure, probe
+from edgecc.planning.table import Row, tabulate
+from edgecc.rewrite import ConvRewrite
+from edgecc.target import Arrays
+
+FELT_BY = 16
+"""Samples on which the output is watched: the sensitivities are averages over all its numbers."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The rows of a network's convolutions, and their weights."""
+
+    rows: list[Row]
+    weights: dict[str, float]
+    """By convolution, how far the output moves for a share of that convolution's energy."""
+
+
+def survey(
+    model: ir.Model,
+    feeds: Sequence[Arrays],
+    families: Sequence[ConvRewrite],
+    sizes: Mapping[str, Sizes],
+    granule: int,
+    scratch: Path,
+    cache: StatisticsCache,
+    tell: Callable[[str], None] = lambda name: None,
+) -> Survey:
+    """Calibrate on `feeds` and try every family on every convolution in `sizes`.
+
+    Errors: `edgecc.errors.ModelError` where onnxruntime cannot run a piece of the network.
+    """
+    probes: dict[str, Probe] = {}
+    layers = _probed(collect(model, feeds, scratch, cache, tell), probes)
+    rows = list(tabulate(layers, families, sizes, granule))
+    felt = list(_first(feeds, FELT_BY))
+    return Survey(rows, measure(model, probes, felt, scratch))
+
+
+def _probed(layers: Iterable[Layer], probes: dict[str, Probe]) -> Iterator[Layer]:
+    """Note a probe of each convolution on its way."""
+    for layer in layers:
+        if is_convolution(layer.node) and (found := probe(layer)) is not None:
+            probes[layer.node.name or ""] = found
+        yield layer
+
+
+def _first(feeds: Sequence[Arrays], count: int) -> Iterator[Arrays]:
+    """The first `count` samples, in the batches they come in; a batch is cut, if not alone."""
+    for feed in feeds:
+        size = len(next(iter(feed.values())))
+        if size > count:
+            yield {name: array[:count] for name, array in feed.items()} if size > 1 else feed
+            return
+        yield feed
+        count -= size
+        if count <= 0:
+            return

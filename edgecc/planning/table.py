@@ -1,0 +1,102 @@
+"""What could become of each convolution: every family at every rank worth trying, with the error
+under the calibration statistics and the operators it would take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgecc.calibration.collect import Layer as Collected
+from edgecc.layers import Layer, Sizes, dense
+from edgecc.rewrite import ConvRewrite
+
+AT_ONCE = 2
+"""Convolutions whose candidates are solved side by side: each holds a covariance."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One thing that a convolution could become."""
+
+    rewrite: ConvRewrite | None
+    """None is the convolution as it is."""
+    error: float
+    """The share of its output's energy that is lost."""
+    layers: tuple[Layer, ...]
+    """The operators that it takes."""
+
+    @property
+    def family(self) -> str | None:
+        """The name of the rewrite."""
+        return self.rewrite.name if self.rewrite else None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the rewrite."""
+        return self.rewrite.options() if self.rewrite else {}
+
+    def __str__(self) -> str:
+        return str(self.rewrite) if self.rewrite else "the convolution as it is"
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one sample."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def params(self) -> int:
+        """Weights to store."""
+        return sum(layer.params for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A convolution and its candidates; the first is the convolution as it is."""
+
+    name: str
+    candidates: tuple[Candidate, ...]
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """By family, why there is no candidate of it."""
+
+
+def tabulate(
+    collected: Iterable[Collected],
+    families: Sequence[ConvRewrite],
+    sizes: Mapping[str, Sizes],
+    granule: int,
+) -> Iterator[Row]:
+    """Yield the row of every convolution in `sizes` (name to the spatial sizes of its input).
+
+    The work is spread over threads; the rows come in order and do not depend on how many.
+    """
+    waiting: list[Future[Row]] = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for layer in collected:
+            name = layer.node.name or ""
+            if name not in sizes:
+                continue
+            waiting.append(pool.submit(_row, layer, families, sizes[name], granule))
+            if len(waiting) > AT_ONCE:
+                yield waiting.pop(0).result()
+        for row in waiting:
+            yield row.result()
+
+
+def _row(layer: Collected, families: Sequence[ConvRewrite], sizes: Sizes, granule: int) -> Row:
+    conv = layer.conv
+    found = [Candidate(None, 0.0, tuple(dense(conv, sizes)))]
+    refusals: dict[str, str] = {}
+    for family in families:
+        refusal = family.refuse(conv)
+        choices = [] if refusal else family.choices(conv, granule)
+        if not choices:
+            refusals[family.name] = str(refusal or "none of its choices saves multiply-adds")
+            continue
+        for choice, error in zip(
+            choices, family.errors(conv, layer.statistics, choices), strict=True
+        ):
+            found.append(Candidate(choice, error, tuple(choice.layers(conv, sizes))))
+    return Row(layer.node.name or "", tuple(found), refusals)

@@ -1,0 +1,66 @@
+"""Measures what a rewritten network lost: of the user's own metric, or of its outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecc.bundle import MODEL, save_model
+from edgecc.planning.budget import Goal
+from edgecc.planning.search import Verdict
+from edgecc.target import Arrays, Session
+
+Open = Callable[[Path], Session]
+"""Opens the model in a folder."""
+
+
+class Trial:
+    """The network as it was, and how far from it a rewritten one may be."""
+
+    def __init__(
+        self,
+        goal: Goal,
+        model: ir.Model,
+        feeds: Sequence[Arrays],
+        open_model: Open,
+        scratch: Path,
+    ) -> None:
+        self._goal, self._feeds = goal, feeds
+        self._open, self._folder = open_model, scratch / "trial"
+        self._folder.mkdir(exist_ok=True)
+        with self._session(model) as session:
+            self._score = goal.evaluation(session) if goal.evaluation else 0.0
+            self._outputs = [session.run(feed) for feed in feeds] if goal.max_error else []
+
+    def __call__(self, model: ir.Model) -> Verdict:
+        """Judge a rewritten network. Errors: `edgecc.errors.UsageError` of the evaluation."""
+        told, accepted = [], True
+        with self._session(model) as session:
+            if self._goal.max_error is not None:
+                error = self._error(session)
+                accepted &= error <= self._goal.max_error
+                told.append(f"outputs moved by {error:.3g}")
+            if self._goal.max_drop is not None and self._goal.evaluation is not None:
+                score = self._goal.evaluation(session)
+                accepted &= self._score - score <= self._goal.max_drop.of(self._score)
+                told.append(f"metric {score:.6g}, was {self._score:.6g}")
+        return Verdict(bool(accepted), ", ".join(told))
+
+    def _session(self, model: ir.Model) -> Session:
+        save_model(model, self._folder / MODEL)
+        return self._open(self._folder)
+
+    def _error(self, session: Session) -> float:
+        """RMS of what the outputs moved, over their RMS, the worst of them."""
+        gap: dict[str, float] = {}
+        energy: dict[str, float] = {}
+        for feed, reference in zip(self._feeds, self._outputs, strict=True):
+            for name, array in session.run(feed).items():
+                was = reference[name].astype(np.float64)
+                gap[name] = gap.get(name, 0.0) + float(np.sum((array - was) ** 2))
+                energy[name] = energy.get(name, 0.0) + float(np.sum(was**2))
+        return max(math.sqrt(gap[name] / (energy[name] or 1.0)) for name in gap)

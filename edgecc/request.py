@@ -1,0 +1,115 @@
+"""What a user asks of the rewrite: how, how far, and with which samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from edgecc.calibration.preprocessing import Preprocessing
+from edgecc.calibration.samples import MOST_SAMPLES
+from edgecc.errors import UsageError
+from edgecc.planning.budget import Goal
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Fraction = float | str
+"""0.5, or "50%"."""
+
+
+class Asked(TypedDict, total=False):
+    """The keywords that make a `Request`; what they mean stands there."""
+
+    passes: str | None
+    plan: str | Path | None
+    macs: Fraction | None
+    params: Fraction | None
+    latency: Fraction | None
+    energy: Fraction | None
+    max_error: float | str | None
+    max_drop: float | str | None
+    evaluation: str | None
+    families: str | None
+    calib: str | Path | None
+    preprocessing: Preprocessing | None
+    samples: int | None
+    relu_aware: bool
+    prices: str | Path | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """How the convolutions should be rewritten, as a user says it.
+
+    `passes`, `plan` and `goal` exclude each other; with none of them the target's default passes
+    are taken.
+    Errors: `edgecc.errors.UsageError`.
+    """
+
+    passes: str | None = None
+    """A pipeline's text; "" rewrites nothing."""
+    plan: str | Path | None = None
+    """The plan.json of an earlier build."""
+    goal: Goal = field(default_factory=Goal)
+    """Budgets, for which a plan is made."""
+    families: str | None = None
+    """The rewrites that a plan may choose, as "basis, dac"; None is all of them."""
+    calib: str | Path | None = None
+    """An .npz, a folder of images, or "synthetic"; None looks at the weights alone, but for a
+    goal, which takes synthetic samples then."""
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    samples: int = MOST_SAMPLES
+    """How many samples are taken at most."""
+    relu_aware: bool = False
+    """Look at the ReLU behind a convolution: slower, worth it at a third of the multiply-adds."""
+    prices: str | Path | None = None
+    """A table of measured layer times of the target."""
+
+    @classmethod
+    def of(cls, **asked: Unpack[Asked]) -> Request:
+        """Make a request from keywords. Errors: `edgecc.errors.UsageError`."""
+        goal = Goal.of(
+            macs=asked.get("macs"),
+            params=asked.get("params"),
+            latency=asked.get("latency"),
+            energy=asked.get("energy"),
+            max_error=asked.get("max_error"),
+            max_drop=asked.get("max_drop"),
+            evaluation=asked.get("evaluation"),
+        )
+        return cls(
+            passes=asked.get("passes"),
+            plan=asked.get("plan"),
+            goal=goal,
+            families=asked.get("families"),
+            calib=asked.get("calib"),
+            preprocessing=asked.get("preprocessing") or Preprocessing(),
+            samples=asked.get("samples") or MOST_SAMPLES,
+            relu_aware=asked.get("relu_aware", False),
+            prices=asked.get("prices"),
+        )
+
+    def __post_init__(self) -> None:
+        ways = {"--passes": self.passes is not None, "--plan": self.plan is not None}
+        ways["a budget"] = bool(self.goal)
+        given = [name for name, is_given in ways.items() if is_given]
+        if len(given) > 1:
+            raise UsageError(
+                f"{given[0]} and {given[1]} exclude each other",
+                hint="edit the plan, or leave one away",
+            )
+        if self.families is not None and not self.goal:
+            raise UsageError(
+                "--families says what a plan may choose, and no plan is asked for",
+                hint="give a budget as well, as --macs 0.5; or the rewrite itself with --passes",
+            )
+        if self.relu_aware and self.source is None:
+            raise UsageError(
+                "looking at the ReLU takes samples", hint="give --calib, or --calib synthetic"
+            )
+
+    @property
+    def source(self) -> str | Path | None:
+        """Where the calibration samples come from; None is that there are none."""
+        return self.calib or ("synthetic" if self.goal else None)

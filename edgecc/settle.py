@@ -1,0 +1,107 @@
+"""From what a user asks to what is done: reads the samples, reads or makes the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import onnx_ir as ir
+from threadpoolctl import threadpool_limits
+
+from edgecc import catalog
+from edgecc.calibration.data import SYNTHETIC
+from edgecc.calibration.samples import Samples
+from edgecc.cost import Cost, input_sizes
+from edgecc.errors import UsageError
+from edgecc.plan import Plan
+from edgecc.planning.make import Subject, planner_of, select
+from edgecc.planning.planner import Selection
+from edgecc.planning.search import Verdict
+from edgecc.planning.trial import Trial
+from edgecc.request import Request
+from edgecc.rewriting import Rewriting, Tell
+from edgecc.shapes import Shape
+from edgecc.target import Target
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A prepared network, the target it is for, and a folder to work in."""
+
+    model: ir.Model
+    sha256: str
+    """Of the file that the model came from."""
+    inputs: dict[str, Shape]
+    """The input sizes that costs are for."""
+    whole: Cost
+    board: Target
+    scratch: Path
+    tell: Tell = lambda text: None
+
+
+def settle(request: Request, at: Workplace) -> Rewriting:
+    """Return how the convolutions are rewritten; where a goal is asked for, plan it.
+
+    Errors: `edgecc.errors.UsageError` for samples, plans and passes that cannot be followed,
+    `edgecc.errors.BudgetError` where the goal cannot be met.
+    """
+    if request.plan is not None:
+        plan = Plan.read(Path(request.plan), catalog.passes())
+        return _following(request, plan, at)
+    samples = _samples(request, request.source, at)
+    if not request.goal:
+        text = at.board.passes if request.passes is None else request.passes
+        return Rewriting(catalog.pipeline(text), samples, request.relu_aware)
+    assert samples is not None  # a goal has synthetic ones at least
+    return _planned(request, samples, at)
+
+
+def _samples(request: Request, source: str | Path | None, at: Workplace) -> Samples | None:
+    if source is None:
+        return None
+    return Samples.read(source, at.model, request.preprocessing, request.samples)
+
+
+def _following(request: Request, plan: Plan, at: Workplace) -> Rewriting:
+    """Follow a plan on the samples that it was fitted on: the same again gives the same bytes."""
+    used, source = plan.calibration, request.source
+    if used is not None and source is None:
+        if used.name.partition(" ")[0] != SYNTHETIC:
+            raise UsageError(
+                f"the plan is fitted on calibration samples ({used.name})",
+                hint="give them again with --calib, and their preprocessing",
+            )
+        source = SYNTHETIC
+    samples = _samples(request, source, at)
+    relu_aware = request.relu_aware or (used is not None and used.relu_aware)
+    return Rewriting(plan, samples, relu_aware)
+
+
+def _planned(request: Request, samples: Samples, at: Workplace) -> Rewriting:
+    """Make a plan; where a loss is allowed, rewrite copies of the network to see what it is."""
+    digest = f"{at.sha256} edgecc {version('edgecc')}"
+    sizes = input_sizes(at.model, at.inputs, catalog.infer_shapes)
+    subject = Subject(at.model, digest, at.whole, sizes)
+    families = catalog.families(request.families)
+    prices = catalog.prices(at.board, request.prices)
+
+    def with_steps(selection: Selection) -> Rewriting:
+        plan = Plan(at.sha256, selection.steps, request.goal.to_json())
+        return Rewriting(plan, samples, request.relu_aware)
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        planner = planner_of(
+            subject, samples, families, prices, at.board.granule, at.scratch, at.tell
+        )
+
+    def judge(selection: Selection) -> Verdict:
+        copy = at.model.clone()
+        with_steps(selection).run(copy, [], at.scratch)
+        return trial(copy)
+
+    if request.goal.allows_loss:
+        trial = Trial(request.goal, at.model, samples.feeds, catalog.open_model, at.scratch)
+    selection, account = select(planner, request.goal, judge, at.tell)
+    made = with_steps(selection)
+    return Rewriting(made.rewrites, samples, request.relu_aware, account)

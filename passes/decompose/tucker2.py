@@ -1,0 +1,134 @@
+"""tucker2: a narrow convolution between two pointwise ones.
+
+Before:  Conv (O, I/G, *kernel), groups G
+After:   Conv (G*rank_in, I/G, 1, 1), groups G, no bias
+         Conv (G*rank, rank_in, *kernel), groups G, no bias, with the strides, pads and dilations
+         Conv (O, rank, 1, 1), groups G, with the bias
+Exact at rank = min(O/G, I/G*KH*KW) with rank_in = I/G, which that rank takes along. Below there is
+    no closed form: orthogonal iteration (HOOI) without statistics; under them reduced-rank
+    regression for the outputs and a few rounds of least squares for the inputs.
+Refuses pointwise kernels and depthwise convolutions; where the rank is left to `energy`, also the
+    first one and those that would not save multiply-adds.
+Paper: Kim et al., "Compression of Deep Convolutional Neural Networks for Fast and Low Power Mobile
+    Applications", ICLR 2016. There both ranks come from the weights by variational Bayes; here
+    rank_in follows rank by a rule, and a planner tries more of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from edgecc.builder import Builder, V
+from edgecc.calibration.statistics import Block, Statistics
+from edgecc.conv import Array, Conv, Refusal
+from edgecc.errors import UsageError
+from edgecc.rewrite import Factors, Solved
+from passes.decompose.rank import RankRewrite
+from passes.decompose.shared_basis import SharedBasis
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+SHARES, EXPONENT = (0.65, 0.5, 1.0), 0.4
+"""`rank_in = SHARES[0] * rank * (I/O) ** EXPONENT`. On 50 convolutions of trained networks, at
+half and a third of the multiply-adds, this errs 1.1 times as much as the best pair of ranks does;
+equal ranks 1.3 times, ranks in proportion to I and O 1.25 times; the best of `SHARES` 1.02."""
+PLANNED = 8
+"""Ranks that a planner tries, each with every share."""
+
+
+@dataclass(frozen=True)
+class Tucker2(RankRewrite):
+    """Narrow convolution between two pointwise ones (Tucker decomposition of the channels)."""
+
+    name: ClassVar[str] = "tucker2"
+
+    rank_in: int | None = None
+    """How many channels the narrow convolution reads; by default what suits its rank."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank_in is not None and self.rank_in < 1:
+            raise UsageError(f"{self} reads nothing", hint="the smallest rank_in is 1")
+
+    def refuse(self, conv: Conv) -> Refusal | None:
+        """Refuse what has no window, or no second channel."""
+        if conv.is_depthwise:
+            return Refusal("it is depthwise: it has no channels to narrow")
+        if conv.taps == 1:
+            return Refusal(f"its kernel is {'x'.join(map(str, conv.kernel))} (basis works on 1x1)")
+        return None
+
+    def full_rank(self, conv: Conv) -> int:
+        """Return min(O/G, d)."""
+        return min(conv.out_channels // conv.groups, conv.patch_size)
+
+    def choices(self, conv: Conv, granule: int) -> Sequence[Self]:
+        """Return ranks that save multiply-adds, each with some ranks of the inputs."""
+        ranks = super().choices(conv, granule)
+        if self.rank_in is not None:
+            return ranks
+        costs: dict[Self, float] = {}
+        for choice in ranks[:: -(-len(ranks) // PLANNED) or 1]:
+            for share in SHARES:
+                suited = choice.ranks(*_sizes(conv), share)[1]
+                rank_in = max(round(suited / granule), 1) * granule
+                each = replace(choice, rank_in=min(rank_in, int(conv.weight.shape[1])))
+                costs[each] = each.share(conv)
+        return sorted((each for each in costs if costs[each] < 1), key=lambda each: costs[each])
+
+    def settle(self, conv: Conv, statistics: Statistics) -> Self | Refusal:
+        """Settle the rank of the inputs too."""
+        settled = super().settle(conv, statistics)
+        if isinstance(settled, Refusal):
+            return settled
+        return replace(settled, rank_in=settled.ranks(*_sizes(conv))[1])
+
+    def ranks(
+        self, outputs: int, taps: int, inputs: int, share: float = SHARES[0]
+    ) -> tuple[int, int]:
+        """Return the ranks of the outputs and of the inputs for a group of these sizes."""
+        full = min(outputs, inputs * taps)
+        rank = min(self.rank or 1, full)
+        suited = max(round(share * rank * (inputs / outputs) ** EXPONENT), -(-rank // taps))
+        return rank, min(self.rank_in or (suited if rank < full else inputs), inputs)
+
+    def errors(
+        self, conv: Conv, statistics: Statistics, choices: Sequence[RankRewrite]
+    ) -> list[float]:
+        """Return the errors, all but the middle one estimated (`SharedBasis.lost`)."""
+        pairs = [c.ranks(*_sizes(conv)) for c in choices if isinstance(c, Tucker2)]
+        shared = [SharedBasis.of(block) for block in statistics.blocks(conv)]
+        lost = sum(each.lost(pairs, refined=True) for each in shared)
+        return [float(e) for e in lost / (sum(each.energy for each in shared) or 1.0)]
+
+    def shapes(self, conv: Conv) -> Sequence[tuple[int, ...]]:
+        """Return the shapes of the three weights of one group."""
+        outputs, taps, inputs = _sizes(conv)
+        rank, rank_in = self.ranks(outputs, taps, inputs)
+        return (rank_in, inputs), (rank, rank_in, taps), (outputs, rank)
+
+    def solve(self, block: Block) -> Solved:
+        """Fit the three weights in turns; METHODS B5."""
+        shared = SharedBasis.of(block)
+        found = shared.solve(*self.ranks(*shared.weight.shape))
+        core = found.core.transpose(0, 2, 1)  # (rank, rank_in, taps)
+        return Solved(shared.weight_of(found), (found.basis.T, core, found.outputs))
+
+    def lower(self, conv: Conv, factors: Factors, bias: Array | None, x: V, build: Builder[V]) -> V:
+        """Build the three convolutions."""
+        basis, core, outputs = factors
+        ones, groups = (1,) * len(conv.kernel), conv.groups
+        x = build.conv(x, basis.reshape(-1, conv.weight.shape[1], *ones), groups=groups)
+        core = core.reshape(-1, core.shape[2], *conv.kernel)
+        x = build.conv(x, core, window=conv.window, groups=groups)
+        return build.conv(x, outputs.reshape(conv.out_channels, -1, *ones), bias, groups=groups)
+
+
+def _sizes(conv: Conv) -> tuple[int, int, int]:
+    """Outputs, taps and inputs of one group."""
+    return conv.out_channels // conv.groups, conv.taps, int(conv.weight.shape[1])

@@ -10,6 +10,7 @@ from edgecc.calibration.preprocessing import Preprocessing
 from edgecc.calibration.samples import MOST_SAMPLES
 from edgecc.errors import UsageError
 from edgecc.planning.budget import Goal
+from edgecc.planning.evaluate import Evaluation
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -31,6 +32,7 @@ class Asked(TypedDict, total=False):
     max_drop: float | str | None
     evaluation: str | None
     families: str | None
+    keep: str | None
     calib: str | Path | None
     preprocessing: Preprocessing | None
     samples: int | None
@@ -53,8 +55,12 @@ class Request:
     """The plan.json of an earlier build."""
     goal: Goal = field(default_factory=Goal)
     """Budgets, for which a plan is made."""
+    evaluation: Evaluation | None = None
+    """The user's own metric of a network, for a largest drop."""
     families: str | None = None
     """The rewrites that a plan may choose, as "basis, dac"; None is all of them."""
+    keep: str | None = None
+    """Patterns of names of convolutions that a plan leaves as they are, as "conv1, *1x1*"."""
     calib: str | Path | None = None
     """An .npz, a folder of images, or "synthetic"; None looks at the weights alone, but for a
     goal, which takes synthetic samples then."""
@@ -69,20 +75,22 @@ class Request:
     @classmethod
     def of(cls, **asked: Unpack[Asked]) -> Request:
         """Make a request from keywords. Errors: `edgecc.errors.UsageError`."""
-        goal = Goal.of(
+        goal = Goal.parse(
             macs=asked.get("macs"),
             params=asked.get("params"),
             latency=asked.get("latency"),
             energy=asked.get("energy"),
             max_error=asked.get("max_error"),
             max_drop=asked.get("max_drop"),
-            evaluation=asked.get("evaluation"),
         )
+        evaluation = asked.get("evaluation")
         return cls(
             passes=asked.get("passes"),
             plan=asked.get("plan"),
             goal=goal,
+            evaluation=None if evaluation is None else Evaluation.read(evaluation),
             families=asked.get("families"),
+            keep=asked.get("keep"),
             calib=asked.get("calib"),
             preprocessing=asked.get("preprocessing") or Preprocessing(),
             samples=asked.get("samples") or MOST_SAMPLES,
@@ -99,9 +107,15 @@ class Request:
                 f"{given[0]} and {given[1]} exclude each other",
                 hint="edit the plan, or leave one away",
             )
-        if self.families is not None and not self.goal:
+        if (self.goal.max_drop is None) != (self.evaluation is None):
             raise UsageError(
-                "--families says what a plan may choose, and no plan is asked for",
+                "--max-drop and --eval belong together",
+                hint="--max-drop 1% --eval FILE.py:FUNCTION; it takes a session and returns a "
+                "number, greater is better",
+            )
+        if (self.families is not None or self.keep is not None) and not self.goal:
+            raise UsageError(
+                "--families and --keep say what a plan may choose, and no plan is asked for",
                 hint="give a budget as well, as --macs 0.5; or the rewrite itself with --passes",
             )
         if self.relu_aware and self.source is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +15,7 @@ from edgecc import catalog
 from edgecc.calibration.data import SYNTHETIC
 from edgecc.calibration.samples import Samples
 from edgecc.cost import Cost, input_sizes
-from edgecc.errors import UsageError
+from edgecc.errors import UsageError, did_you_mean
 from edgecc.plan import Plan
 from edgecc.planning.make import Subject, planner_of, select
 from edgecc.planning.planner import Selection
@@ -82,9 +84,11 @@ def _planned(request: Request, samples: Samples, at: Workplace) -> Rewriting:
     """Make a plan; where a loss is allowed, rewrite copies of the network to see what it is."""
     digest = f"{at.sha256} edgecc {version('edgecc')}"
     sizes = input_sizes(at.model, at.inputs, catalog.infer_shapes)
+    kept = _kept(request.keep, sizes)
+    sizes = {name: size for name, size in sizes.items() if name not in kept}
     subject = Subject(at.model, digest, at.whole, sizes)
     families = catalog.families(request.families)
-    prices = catalog.prices(at.board, request.prices)
+    prices = catalog.prices(at.board, Path(request.prices) if request.prices else None)
 
     def with_steps(selection: Selection) -> Rewriting:
         plan = Plan(at.sha256, selection.steps, request.goal.to_json())
@@ -101,7 +105,27 @@ def _planned(request: Request, samples: Samples, at: Workplace) -> Rewriting:
         return trial(copy)
 
     if request.goal.allows_loss:
-        trial = Trial(request.goal, at.model, samples.feeds, catalog.open_model, at.scratch)
+        trial = Trial(
+            request.goal,
+            request.evaluation,
+            at.model,
+            samples.feeds,
+            catalog.open_model,
+            at.scratch,
+        )
     selection, account = select(planner, request.goal, judge, at.tell)
     made = with_steps(selection)
     return Rewriting(made.rewrites, samples, request.relu_aware, account)
+
+
+def _kept(patterns: str | None, names: Iterable[str]) -> set[str]:
+    """The convolutions that the user wants left alone."""
+    found: set[str] = set()
+    for pattern in filter(None, map(str.strip, (patterns or "").split(","))):
+        matching = {name for name in names if fnmatch.fnmatchcase(name, pattern)}
+        if not matching:
+            raise UsageError(
+                f"no convolution is called '{pattern}'", hint=did_you_mean(pattern, names)
+            )
+        found |= matching
+    return found

@@ -53,7 +53,7 @@ class Peaks(BaseModel):
     gmacs_per_s: float = Field(gt=0)
     gbytes_per_s: float = Field(gt=0)
     per_core: bool = False
-    """Whether these two are one core's."""
+    """Whether the two rates and `base_w` are one core's."""
     cache_mb: float = Field(default=0.0, ge=0)
     """Activations up to this size stay in the cache."""
     cache_gbytes_per_s: float | None = Field(default=None, gt=0)

@@ -79,6 +79,14 @@ Families = Annotated[
         rich_help_panel=BUDGET,
     ),
 ]
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        help="Convolutions that a plan leaves as they are, by name: 'conv1, *expand1x1*'.",
+        metavar="PATTERNS",
+        rich_help_panel=BUDGET,
+    ),
+]
 Prices = Annotated[
     Path | None,
     typer.Option(
@@ -138,8 +146,10 @@ def request(given: dict[str, Any]) -> Request:
     from edgecc.calibration.preprocessing import Preprocessing
     from edgecc.request import Request
 
-    names = ("passes", "plan", "macs", "params", "latency", "energy", "max_error", "max_drop")
-    names += ("evaluation", "families", "prices", "calib", "samples", "relu_aware")
+    names = [
+        *("passes", "plan", "macs", "params", "latency", "energy", "max_error", "max_drop"),
+        *("evaluation", "families", "keep", "prices", "calib", "samples", "relu_aware"),
+    ]
     images = {key: given[f"image_{key}"] for key in ("scale", "mean", "std", "channels")}
     preprocessing = Preprocessing.of(given["preprocess"], **images)
     return Request.of(**{name: given[name] for name in names}, preprocessing=preprocessing)

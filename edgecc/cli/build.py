@@ -37,6 +37,7 @@ def build(
     max_drop: asked.MaxDrop = None,
     evaluation: asked.Eval = None,
     families: asked.Families = None,
+    keep: asked.Keep = None,
     prices: asked.Prices = None,
     calib: asked.Calib = None,
     samples: asked.Samples = None,

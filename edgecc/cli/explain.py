@@ -28,6 +28,7 @@ def explain(
     max_drop: asked.MaxDrop = None,
     evaluation: asked.Eval = None,
     families: asked.Families = None,
+    keep: asked.Keep = None,
     prices: asked.Prices = None,
     calib: asked.Calib = None,
     samples: asked.Samples = None,

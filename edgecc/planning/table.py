@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgecc.calibration.collect import Layer as Collected
+from edgecc.conv import Conv
 from edgecc.layers import Layer, Sizes, dense
 from edgecc.rewrite import ConvRewrite
 
+FEWEST_STEPS = 8
+"""Ranks are multiples of the target's granule where so many of them fit into the channels."""
 AT_ONCE = 2
 """Convolutions whose candidates are solved side by side: each holds a covariance."""
 
@@ -78,11 +81,20 @@ def tabulate(
             name = layer.node.name or ""
             if name not in sizes:
                 continue
-            waiting.append(pool.submit(_row, layer, families, sizes[name], granule))
+            step = _suited(granule, layer.conv)
+            waiting.append(pool.submit(_row, layer, families, sizes[name], step))
             if len(waiting) > AT_ONCE:
                 yield waiting.pop(0).result()
         for row in waiting:
             yield row.result()
+
+
+def _suited(granule: int, conv: Conv) -> int:
+    """A granule that leaves a narrow convolution some choice."""
+    width = min(conv.weight.shape[0] // conv.groups, conv.weight.shape[1])
+    while granule > 1 and width < FEWEST_STEPS * granule:
+        granule //= 2
+    return granule
 
 
 def _row(layer: Collected, families: Sequence[ConvRewrite], sizes: Sizes, granule: int) -> Row:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from edgecc.bundle import MODEL, save_model
 from edgecc.planning.budget import Goal
+from edgecc.planning.evaluate import Evaluation
 from edgecc.planning.search import Verdict
 from edgecc.target import Arrays, Session
 
@@ -24,16 +25,17 @@ class Trial:
     def __init__(
         self,
         goal: Goal,
+        evaluation: Evaluation | None,
         model: ir.Model,
         feeds: Sequence[Arrays],
         open_model: Open,
         scratch: Path,
     ) -> None:
-        self._goal, self._feeds = goal, feeds
+        self._goal, self._evaluation, self._feeds = goal, evaluation, feeds
         self._open, self._folder = open_model, scratch / "trial"
         self._folder.mkdir(exist_ok=True)
         with self._session(model) as session:
-            self._score = goal.evaluation(session) if goal.evaluation else 0.0
+            self._score = evaluation.score(session) if evaluation else 0.0
             self._outputs = [session.run(feed) for feed in feeds] if goal.max_error else []
 
     def __call__(self, model: ir.Model) -> Verdict:
@@ -44,9 +46,9 @@ class Trial:
                 error = self._error(session)
                 accepted &= error <= self._goal.max_error
                 told.append(f"outputs moved by {error:.3g}")
-            if self._goal.max_drop is not None and self._goal.evaluation is not None:
-                score = self._goal.evaluation(session)
-                accepted &= self._score - score <= self._goal.max_drop.of(self._score)
+            if self._goal.max_drop is not None and self._evaluation is not None:
+                score = self._evaluation.score(session)
+                accepted &= self._score - score <= self._goal.max_drop.allowed(self._score)
                 told.append(f"metric {score:.6g}, was {self._score:.6g}")
         return Verdict(bool(accepted), ", ".join(told))
 

@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from edgecc.builder import Builder, V
 from edgecc.conv import Array
 
-STARTS, FEW_STARTS, MANY = 24, 3, 256
+STARTS, FEW_STARTS, MANY = 8, 3, 256
 """Starts of a search; from `MANY` things on an assignment takes its time, and there are few."""
 SWEEPS = 20
 

@@ -71,7 +71,7 @@ class Dac(RankRewrite):
         depthwise = vt[:, : self.rank]  # (c, rank, taps)
         pointwise = (u * s[:, None])[:, :, : self.rank].transpose(1, 0, 2)  # (n, c, rank)
         if block.covariance is not None and depthwise.shape[1] < vt.shape[1]:
-            pointwise = Refit.of(block, depthwise).pointwise(depthwise.shape[1])
+            pointwise = Refit.of(block, depthwise).pointwise()
         return multiplied_out(depthwise, pointwise)
 
     def lower(self, conv: Conv, factors: Factors, bias: Array | None, x: V, build: Builder[V]) -> V:
@@ -89,6 +89,12 @@ def by_channel(block: Block) -> Array:
     return block.weight.reshape(-1, block.channels, block.taps).transpose(1, 0, 2)
 
 
+def singular_filters(block: Block) -> Array:
+    """The right singular vectors of each channel's filters: (c, min(n, taps), taps)."""
+    found: Array = np.linalg.svd(by_channel(block), full_matrices=False)[2]
+    return found
+
+
 def multiplied_out(depthwise: Array, pointwise: Array) -> Solved:
     """The filters that the two halves (c, rank, taps), (n, c, rank) stand for, with them."""
     made = (pointwise.transpose(1, 0, 2) @ depthwise).transpose(1, 0, 2)  # (n, c, taps)
@@ -97,12 +103,12 @@ def multiplied_out(depthwise: Array, pointwise: Array) -> Solved:
 
 @dataclass(frozen=True, eq=False)
 class Refit:
-    """The best pointwise halves for a depthwise one, at its rank and at all smaller ones.
+    """The best pointwise half for a depthwise one (c, rank, taps).
 
-    `P = W S Z^T (Z S Z^T)^-1`, Z (rank*c, d) the depthwise half written out; METHODS A.7. With
-    the first filter of every channel first, then the second of every channel, the leading part of
-    one Cholesky factor serves every smaller rank. The filters of a channel are orthonormal:
-    `Z S Z^T` is as definite as S, whatever the weights.
+    `P = W S Z^T (Z S Z^T)^-1`, Z (rank*c, d) the depthwise half written out; METHODS A.7. It has
+    the first filter of every channel first, then the second of every channel, so that the leading
+    part of the Cholesky factor is that of a smaller rank. The filters of a channel are
+    orthonormal: `Z S Z^T` is as definite as S, whatever the weights.
     """
 
     channels: int
@@ -121,19 +127,23 @@ class Refit:
         half = solve_triangular(factor, cross, lower=True, check_finite=False)
         return cls(block.channels, factor, half)
 
+    @property
+    def kept(self) -> float:
+        """The energy of the output that is kept."""
+        return float(np.sum(self.half**2))
+
     def gains(self) -> Array:
-        """What each rank adds to the output's energy: (rank,)."""
-        gains: Array = np.sum(
-            self.half.reshape(-1, self.channels * self.half.shape[1]) ** 2, axis=1
-        )
+        """What each rank adds to the energy kept, were the later ones left away: (rank,)."""
+        by_rank = np.sum(self.half**2, axis=1).reshape(-1, self.channels)
+        gains: Array = by_rank.sum(axis=1)
         return gains
 
-    def pointwise(self, rank: int) -> Array:
-        """The pointwise half for the first filters of every channel: (n, c, rank)."""
-        size = rank * self.channels
-        factor, half = self.factor[:size, :size], self.half[:size]
-        found: Array = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
-        return found.reshape(rank, self.channels, -1).transpose(2, 1, 0)
+    def pointwise(self) -> Array:
+        """The pointwise half (n, c, rank)."""
+        found: Array = solve_triangular(
+            self.factor, self.half, lower=True, trans=1, check_finite=False
+        )
+        return found.reshape(-1, self.channels, found.shape[1]).transpose(2, 1, 0)
 
 
 def written_out(depthwise: Array, rows: Array) -> Array:
@@ -148,7 +158,7 @@ def _gains(block: Block) -> Array:
     """What each rank adds to the output's energy: (min(n, taps),)."""
     weight = by_channel(block)
     if block.covariance is not None:
-        return Refit.of(block, np.linalg.svd(weight, full_matrices=False)[2]).gains()
+        return Refit.of(block, singular_filters(block)).gains()
     across = weight.transpose(0, 2, 1)
     gram = weight @ across if weight.shape[1] < block.taps else across @ weight
     gains: Array = np.maximum(np.linalg.eigvalsh(gram).sum(axis=0)[::-1], 0.0)

@@ -73,7 +73,7 @@ class PointwiseDepthwise(RankRewrite):
     ) -> list[float]:
         """Return the error of each choice with the mix fitted once, the filters as they started.
 
-        That is up to 5 % above what `solve` reaches, next to full rank up to 10 %.
+        That is up to 5 % above what `solve` reaches, next to full rank up to 15 %.
         """
         if statistics.covariance is None:
             return super().errors(conv, statistics, choices)

@@ -83,7 +83,7 @@ class RankRewrite(ConvRewrite):
     def choices(self, conv: Conv, granule: int) -> Sequence[Self]:
         """Return ranks that save multiply-adds, evenly spread, the smallest first."""
         step = self.granule_of_rank(granule)
-        ranks = range(step, self.full_rank(conv) + 1, step) or range(1, self.full_rank(conv) + 1)
+        ranks = range(step, self.full_rank(conv) + 1, step)
         saving = [rank for rank in ranks if self.at(rank).share(conv) < 1]
         thinned = saving[:: -(-len(saving) // CHOICES)] if saving else []
         return [self.at(rank) for rank in thinned]

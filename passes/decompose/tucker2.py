@@ -20,8 +20,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from edgecc.builder import Builder, V
 from edgecc.calibration.statistics import Block, Statistics
 from edgecc.conv import Array, Conv, Refusal

@@ -112,6 +112,17 @@ def test_full_rank_is_exact_under_any_statistics(shape: str) -> None:
     np.testing.assert_allclose(found, conv.matrix(), atol=1e-13)
 
 
+def test_inputs_that_do_not_hang_together_change_little() -> None:
+    for out_channels, kernel in ((16, (3, 3)), (80, (1, 1))):
+        conv = conv_of(conv_model(out_channels, 16, kernel))
+        size = conv.patch_size
+        sample = np.random.default_rng(2).standard_normal((100 * size, size))
+        white = Statistics.of_moments(np.zeros((1, size)), np.cov(sample.T)[None], len(sample))
+        aware = Basis(rank=5).project(conv, white).weight
+        free = Basis(rank=5).project(conv, Statistics.identity(conv)).error
+        assert abs(lost(conv, Statistics.identity(conv), aware) / free - 1) < 0.07
+
+
 def test_filters_of_zero_stay_zero() -> None:
     for kernel in ((3, 3), (1, 1)):
         model = conv_model(24, 8, kernel)

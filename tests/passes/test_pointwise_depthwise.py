@@ -86,6 +86,18 @@ def test_it_is_never_worse_than_the_svd_refitted_and_falls_with_the_rank(shape: 
             assert error <= lost(conv, statistics, free) + 1e-10
 
 
+def test_where_the_fit_is_worse_it_is_the_svd_refitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    conv = conv_of(conv_model(12, 16, (3, 3)))
+    statistics = correlated(conv, dead=(0, 1))  # what a mix of zero falls to
+    block = next(iter(statistics.blocks(conv)))
+    poor = (np.zeros((12, 16, 2)), np.zeros((12, 2, 9)))
+    monkeypatch.setattr(kronecker, "STEPS", 0)
+    monkeypatch.setattr(kronecker.KroneckerFit, "start", lambda self, rank: poor)
+    found = PointwiseDepthwise(rank=2).project(conv, statistics).weight[0]
+    mixes = PointwiseDepthwise(rank=2).project(conv, Statistics.identity(conv)).factors[0][0]
+    np.testing.assert_allclose(found, _filters_refitted(block, mixes), atol=1e-9)
+
+
 def _filters_refitted(block: Block, mixes: np.ndarray) -> np.ndarray:
     """Least squares for the filters (rank, taps) of each output, its mix (rank, c) given."""
     root = np.linalg.cholesky(block.dense_covariance)
@@ -104,7 +116,7 @@ def test_it_reaches_what_the_reference_reaches(rank: int) -> None:
     weight, covariance = conv.matrix()[0], statistics.covariance[0]
     expected = oracle().pwdw(weight, covariance, rank, 24, iters=2)[0]
     found = PointwiseDepthwise(rank=rank).project(conv, statistics).error
-    assert found < 1.02 * oracle().err(weight, expected, covariance)
+    assert found < 1.01 * oracle().err(weight, expected, covariance)
 
 
 def test_how_many_outputs_are_solved_at_once_changes_nothing(
@@ -128,7 +140,7 @@ def test_a_planner_hears_of_nearly_the_same_errors(shape: str) -> None:
     heard = PointwiseDepthwise().errors(conv, statistics, choices)
     for choice, error in zip(choices, heard, strict=True):
         reached = choice.project(conv, statistics).error
-        assert reached - 1e-9 < error < 1.1 * reached
+        assert reached - 1e-9 < error < 1.15 * reached
     assert PointwiseDepthwise().errors(conv, statistics, []) == []
 
 

@@ -82,14 +82,14 @@ def search(layers: list[Layer], within: Floats, worth: Floats) -> list[int] | No
     lost = [layer.errors + layer.costs @ worth for layer in layers]
     least = sum(float(each.min()) for each in lost) - float(worth @ within)
     most = sum(float(np.ptp(each)) for each in lost) + float(worth @ within)
-    found, best, allowed = None, math.inf, FIRST_WASTE * least + ROUNDING * most
+    found, best, allowed = None, math.inf, FIRST_WASTE * max(least, 0.0) + ROUNDING * most
     while True:
         selection = _beam(layers, within, worth, allowed)
         if selection is not None:
             error = sum(float(each.errors[q]) for each, q in zip(layers, selection, strict=True))
             if error < best:
                 found, best = selection, error
-        if best - least <= allowed or allowed > most:
+        if best - least <= allowed or allowed >= most:
             return found
         allowed = min(4 * allowed, best - least)
 

@@ -59,7 +59,7 @@ class SpatialSvd(RankRewrite):
         """Refuse what does not separate."""
         sides = "x".join(map(str, conv.kernel))
         if conv.is_depthwise:
-            return Refusal("it is depthwise: two of them would cost as much")
+            return Refusal("it is depthwise: its channels share no side of a kernel")
         if conv.taps == 1:
             return Refusal(f"its kernel is {sides} (basis works on 1x1)")
         if len(conv.kernel) != 2:
@@ -105,18 +105,27 @@ class SpatialSvd(RankRewrite):
             mine = [c for c in choices if isinstance(c, SpatialSvd) and c.axis == axis]
             if mine:
                 ranks = [min(each.rank or 1, each.full_rank(conv)) for each in mine]
-                found |= zip(mine, mine[0]._errors(conv, statistics, ranks), strict=True)
+                found |= zip(
+                    mine, mine[0]._errors(conv, statistics, ranks, refined=True), strict=True
+                )
         return [found[choice] for choice in choices]
 
     def _errors(
-        self, conv: Conv, statistics: Statistics, ranks: Sequence[int], *, refined: bool = True
+        self, conv: Conv, statistics: Statistics, ranks: Sequence[int], *, refined: bool
     ) -> list[float]:
-        if not ranks:
-            return []
-        pairs = [(conv.out_channels // conv.groups, rank) for rank in ranks]
-        shared = [SharedBasis.of(block, (1 - self.axis,)) for block in statistics.blocks(conv)]
-        lost = sum(each.lost(pairs, refined=refined) for each in shared)
-        return [float(e) for e in lost / (sum(each.energy for each in shared) or 1.0)]
+        """The errors through the first basis; refined, times the gain of the middle rank."""
+        lost, energy = np.zeros(len(ranks)), 0.0
+        for block in statistics.blocks(conv) if ranks else ():
+            shared = SharedBasis.of(block, 1 - self.axis)
+            basis, filters = shared.begun(max(ranks))
+            kept = np.cumsum(np.square(filters).sum(axis=1).reshape(max(ranks), -1).sum(axis=1))
+            some = np.maximum(shared.energy - kept[np.array(ranks) - 1], 0)
+            if refined:
+                middle = len(ranks) // 2
+                some *= shared.gain(basis[:, : ranks[middle]], filters.shape[1], some[middle])
+            lost += some
+            energy += shared.energy
+        return [float(error) for error in lost / (energy or 1.0)]
 
     def shapes(self, conv: Conv) -> Sequence[tuple[int, ...]]:
         """Return the shapes of the two halves."""
@@ -126,7 +135,7 @@ class SpatialSvd(RankRewrite):
 
     def solve(self, block: Block) -> Solved:
         """Fit the half that comes first, and by least squares the other; METHODS B6."""
-        shared = SharedBasis.of(block, (1 - self.axis,))
+        shared = SharedBasis.of(block, 1 - self.axis)
         outputs, taps, inputs = shared.weight.shape
         found = shared.solve(outputs, min(self.rank or 1, inputs, outputs * taps))
         mix = np.tensordot(found.outputs, found.core, (1, 0)).transpose(0, 2, 1)

@@ -127,6 +127,10 @@ class ConvRewrite(Pass):
         a dozen at most.
         """
 
+    def effort(self, conv: Conv) -> float:
+        """Return roughly the multiply-adds that trying the choices takes, where that is much."""
+        return 0.0
+
     @abstractmethod
     def shapes(self, conv: Conv) -> Sequence[tuple[int, ...]]:
         """Return the shapes of the factors of one group, settled."""

@@ -96,7 +96,14 @@ def _planned(request: Request, samples: Samples, at: Workplace) -> Rewriting:
 
     with threadpool_limits(limits=1, user_api="blas"):
         planner = planner_of(
-            subject, samples, families, prices, at.board.granule, at.scratch, at.tell
+            subject,
+            samples,
+            families,
+            prices,
+            at.board.granule,
+            at.scratch,
+            at.tell,
+            patient=request.families is not None,
         )
 
     def judge(selection: Selection) -> Verdict:

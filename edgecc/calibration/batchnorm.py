@@ -5,7 +5,7 @@ of the training; taken as normal, what it has behind an activation follows. With
 rewrite corrects its bias although nothing was measured: on ResNet-20, that brings a data-free
 decomposition most of the way that real means do.
 Source: Nagel et al., "Data-Free Quantization through Weight Equalization and Bias Correction",
-    ICCV 2019, for Relu; here also Clip, LeakyRelu, and what lies between.
+    ICCV 2019, for Relu and its clipped kinds; here also LeakyRelu, and what lies between.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ def channel_means(model: ir.Model) -> dict[str, Array]:
     of a maximum depends on how alike neighbours are.
     """
     known: dict[ir.Value, Channels] = {}
-    for node in model.graph:
-        found = _behind(node, known)
-        if found is not None and np.isfinite(found.mean).all():
-            known[node.outputs[0]] = found
+    with np.errstate(all="ignore"):
+        for node in model.graph:
+            found = _behind(node, known)
+            if found is not None and np.isfinite(found.mean).all():
+                known[node.outputs[0]] = found
     return {value.name: channels.mean for value, channels in known.items() if value.name}
 
 
@@ -75,7 +76,7 @@ def _behind(node: ir.Node, known: dict[ir.Value, Channels]) -> Channels | None:
 
 def _normalised(node: ir.Node) -> Channels | None:
     """Behind a BatchNorm; a channel that never varied does not do so behind it either."""
-    numbers = [constant(value) for value in node.inputs[1:5]]
+    numbers = [_number(value) for value in node.inputs[1:5]]
     found = [np.asarray(number, np.float64) for number in numbers if number is not None]
     if len(found) < 4 or found[0].ndim != 1 or len({each.shape for each in found}) > 1:
         return None
@@ -119,12 +120,23 @@ def _bounds(node: ir.Node) -> tuple[float, float] | None:
         return None
     for index, name in enumerate(("min", "max")):
         value = node.inputs[1 + index] if len(node.inputs) > 1 + index else None
-        number = constant(value)
+        number = _number(value)
         if value is not None and (number is None or number.size != 1):
             return None
         given = node.attributes.get_float(name, bounds[index]) if number is None else number.item()
         bounds[index] = min(max(float(given), -HUGE), HUGE)
     return min(bounds), bounds[1]
+
+
+def _number(value: ir.Value | None) -> Array | None:
+    """A constant, also where it is not yet an initializer but the output of a Constant."""
+    made = None if value is None else value.producer()
+    if value is None or made is None or made.op_type != "Constant" or made.domain:
+        return constant(value)
+    if set(made.attributes) not in ({"value"}, {"value_float"}):
+        return None
+    tensor = ir.convenience.get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
 
 
 def _clipped(mean: Array, variance: Array, low: float, high: float) -> tuple[Array, Array]:

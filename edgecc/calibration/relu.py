@@ -60,7 +60,7 @@ def _output(rewrite: ConvRewrite, wanted: Conv, statistics: Statistics, centred:
     level = np.einsum("gnd,gd->gn", wanted.matrix(), statistics.mean).ravel()
     if wanted.bias is not None:
         level = level + wanted.bias
-    made = np.einsum("Ngd,gnd->Ngn", centred, weight, optimize=True)
+    made: Array = np.einsum("Ngd,gnd->Ngn", centred, weight, optimize=True)
     return made.reshape(len(centred), -1) + level.astype(centred.dtype)
 
 

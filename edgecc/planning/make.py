@@ -45,11 +45,22 @@ def planner_of(
     granule: int,
     scratch: Path,
     tell: Tell,
+    *,
+    patient: bool = False,
 ) -> Planner:
     """Survey the network. Errors: `edgecc.errors.ModelError`."""
     cache = StatisticsCache(subject.digest, samples.data.sha256)
     found = survey(
-        subject.model, samples.feeds, families, subject.sizes, granule, scratch, cache, tell
+        subject.model,
+        samples.feeds,
+        families,
+        subject.sizes,
+        granule,
+        scratch,
+        cache,
+        tell,
+        patient=patient,
+        macs=subject.whole.macs,
     )
     return Planner(found.rows, found.weights, prices, subject.whole)
 

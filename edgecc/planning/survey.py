@@ -17,8 +17,10 @@ from edgecc.planning.table import Row, tabulate
 from edgecc.rewrite import ConvRewrite
 from edgecc.target import Arrays
 
-FELT_BY = 16
+FELT_LEAST, FELT_MOST = 4, 64
 """Samples on which the output is watched: the sensitivities are averages over all its numbers."""
+FELT_MACS = 1e12
+"""Multiply-adds that watching may take, half a minute at worst, if there are samples left."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,21 @@ def survey(
     scratch: Path,
     cache: StatisticsCache,
     tell: Callable[[str], None] = lambda name: None,
+    *,
+    patient: bool = False,
+    macs: int = 0,
 ) -> Survey:
     """Calibrate on `feeds` and try every family on every convolution in `sizes`.
+
+    `macs` are the network's, by which the sensitivities are limited in time.
 
     Errors: `edgecc.errors.ModelError` where onnxruntime cannot run a piece of the network.
     """
     probes: dict[str, Probe] = {}
     layers = _probed(collect(model, feeds, scratch, cache, tell), probes)
-    rows = list(tabulate(layers, families, sizes, granule))
-    felt = list(_first(feeds, FELT_BY))
+    rows = list(tabulate(layers, families, sizes, granule, patient=patient))
+    affordable = int(FELT_MACS / max(1, macs * len(probes)))
+    felt = list(_first(feeds, min(max(FELT_LEAST, affordable), FELT_MOST)))
     return Survey(rows, measure(model, probes, felt, scratch))
 
 

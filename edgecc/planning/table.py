@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgecc.calibration.collect import Layer as Collected
-from edgecc.conv import Conv
+from edgecc.conv import Conv, Refusal
 from edgecc.layers import Layer, Sizes, dense
 from edgecc.rewrite import ConvRewrite
 
+MOST_EFFORT = 1e9
+"""Multiply-adds that a family may take on one convolution, if it was not asked for by name: some
+seconds."""
 FEWEST_STEPS = 8
 """Ranks are multiples of the target's granule where so many of them fit into the channels."""
 AT_ONCE = 2
@@ -70,10 +73,13 @@ def tabulate(
     families: Sequence[ConvRewrite],
     sizes: Mapping[str, Sizes],
     granule: int,
+    *,
+    patient: bool = False,
 ) -> Iterator[Row]:
     """Yield the row of every convolution in `sizes` (name to the spatial sizes of its input).
 
-    The work is spread over threads; the rows come in order and do not depend on how many.
+    Families whose search would take long are left out, unless one is `patient`. The work is
+    spread over threads; the rows come in order and do not depend on how many.
     """
     waiting: list[Future[Row]] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -82,7 +88,7 @@ def tabulate(
             if name not in sizes:
                 continue
             step = _suited(granule, layer.conv)
-            waiting.append(pool.submit(_row, layer, families, sizes[name], step))
+            waiting.append(pool.submit(_row, layer, families, sizes[name], step, patient))
             if len(waiting) > AT_ONCE:
                 yield waiting.pop(0).result()
         for row in waiting:
@@ -97,12 +103,20 @@ def _suited(granule: int, conv: Conv) -> int:
     return granule
 
 
-def _row(layer: Collected, families: Sequence[ConvRewrite], sizes: Sizes, granule: int) -> Row:
+def _row(
+    layer: Collected,
+    families: Sequence[ConvRewrite],
+    sizes: Sizes,
+    granule: int,
+    patient: bool,
+) -> Row:
     conv = layer.conv
     found = [Candidate(None, 0.0, tuple(dense(conv, sizes)))]
     refusals: dict[str, str] = {}
     for family in families:
         refusal = family.refuse(conv)
+        if refusal is None and not patient and family.effort(conv) > MOST_EFFORT:
+            refusal = Refusal("its search is long here; name it in --families to insist")
         choices = [] if refusal else family.choices(conv, granule)
         if not choices:
             refusals[family.name] = str(refusal or "none of its choices saves multiply-adds")

@@ -78,6 +78,10 @@ class Hetconv(ConvRewrite):
             return Refusal("its pads are less than half its kernel")
         return None
 
+    def effort(self, conv: Conv) -> float:
+        """The scores take the inverse of the covariance, and the clusters some rounds."""
+        return float(conv.patch_size) ** 3 / 16
+
     def choices(self, conv: Conv, granule: int) -> Sequence[Hetconv]:
         """Return 16, 8, 4 and 2 parts, where they divide the channels."""
         found = [replace(self, parts=parts) for parts in PARTS]

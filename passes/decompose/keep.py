@@ -58,6 +58,10 @@ class KeepRewrite(ConvRewrite):
         keeps = {round(channels * share / 8 / granule) * granule for share in EIGHTHS}
         return [replace(self, keep=keep) for keep in sorted(keeps) if 0 < keep < channels]
 
+    def effort(self, conv: Conv) -> float:
+        """Every channel that goes changes the whole inverse."""
+        return float(conv.weight.shape[1]) * conv.patch_size**2 * conv.taps * conv.groups
+
     def errors(
         self, conv: Conv, statistics: Statistics, choices: Sequence[KeepRewrite]
     ) -> list[float]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from edgecc import bundle, catalog, shapes
+from edgecc.calibration.batchnorm import channel_means
 from edgecc.conv import is_convolution
 from edgecc.cost import Ledger, count, parameters
 from edgecc.model import load, model_sha256
@@ -24,6 +25,7 @@ from edgecc.pipeline import Pipeline, make_pass
 from edgecc.plan import Plan
 from edgecc.report import record
 from edgecc.request import Asked, Request
+from edgecc.rewrite import MEANS
 from edgecc.rewriting import Tell
 from edgecc.settle import Workplace, settle
 from edgecc.shapes import GivenShapes, Shape, Shapes, read_shapes
@@ -80,6 +82,7 @@ class Source:
         described = record.of_model(graph, path.name, model_sha256(path), path.stat().st_size)
         params = parameters(graph)
         original = runnable(path, graph, scratch)
+        graph.graph.meta[MEANS] = channel_means(graph)
         shapes.check_sizes(graph)
         settled = shapes.settle(graph, given, dynamic=dynamic)
         probe = graph.clone()

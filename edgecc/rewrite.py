@@ -75,6 +75,9 @@ class Pass(ABC):
 
 Factors = tuple[Array, ...]
 """What a solver leaves: the small weights, or channel numbers, that the operators are made of."""
+MEANS = "edgecc.means"
+"""Graph metadata, in memory alone: by the name of a value, the mean of each of its channels (C,),
+where the model's own BatchNorm told it before it was folded (METHODS A.6)."""
 EXACT = 1e-12
 """Errors below this are rounding."""
 
@@ -190,7 +193,7 @@ class ConvRewrite(Pass):
         wanted = conv or read(node)
         if isinstance(wanted, Refusal):
             return Decision(name, self.name, refusal=str(wanted)), []
-        known = statistics or Statistics.identity(wanted)
+        known = statistics or Statistics.identity(wanted, _told_mean(node, wanted))
         settled = self.refuse(wanted) or self.settle(wanted, known)
         if isinstance(settled, Refusal):
             return Decision(name, self.name, refusal=str(settled)), []
@@ -203,6 +206,13 @@ class ConvRewrite(Pass):
         made = tuple(made.name or "" for made in build.nodes)
         decision = Decision(name, self.name, settled.options(), error=found.error, made=made)
         return decision, build.nodes
+
+
+def _told_mean(node: ir.Node, conv: Conv) -> Array | None:
+    """The means of a convolution's input channels (I,), where the model told them."""
+    graph, x = node.graph, node.inputs[0]
+    found = graph.meta.get(MEANS, {}).get(x.name) if graph is not None and x is not None else None
+    return found if found is not None and len(found) == conv.in_channels else None
 
 
 def corrected_bias(conv: Conv, weight: Array, statistics: Statistics) -> Array | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -10,6 +11,9 @@ from scipy.linalg import cho_factor, cho_solve
 from edgecc.calibration.statistics import SHRINKAGE, Statistics
 from edgecc.conv import Array, Conv
 
+AT_ONCE = 4096
+"""Patches in one product."""
+_POOL = ThreadPoolExecutor(2, thread_name_prefix="edgecc-moments")
 REGRESSION_FLOOR = 1e-3
 """The ridge of the regression onto the rewritten network's inputs, at least (METHODS A.5)."""
 
@@ -17,16 +21,17 @@ REGRESSION_FLOOR = 1e-3
 class Moments:
     """Sums over patches x (N, G, d) and, where there are any, targets y (N, O).
 
-    Products are taken in float32 of numbers from which a first mean is subtracted, and summed in
-    float64.
+    Products are taken in float32 of numbers from which a first mean is subtracted, many patches
+    at a time, and summed in float64.
     """
 
     def __init__(self, conv: Conv, *, targets: bool) -> None:
         groups, size = conv.groups, conv.patch_size
         width = conv.out_channels // groups if targets else 0
-        self.count = 0
         self._conv = conv
+        self._count = 0
         self._offset: Array | None = None
+        self._waiting: list[Array] = []
         self._sum = np.zeros((groups, size + width))
         self._products = np.zeros((groups, size + width, size))
 
@@ -36,13 +41,27 @@ class Moments:
         if targets is not None:
             by_group = targets.reshape(len(targets), self._conv.groups, -1).transpose(1, 0, 2)
             rows = np.concatenate([rows, by_group], axis=2)
-        rows = np.asarray(rows, np.float32)
+        self._waiting.append(np.asarray(rows, np.float32))
+        if sum(rows.shape[1] for rows in self._waiting) >= AT_ONCE:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        if not self._waiting:
+            return
+        rows = np.concatenate(self._waiting, axis=1)
+        self._waiting.clear()
         if self._offset is None:
             self._offset = rows.mean(axis=1, keepdims=True)
-        rows = rows - self._offset
-        self.count += rows.shape[1]
+        rows -= self._offset
+        self._count += rows.shape[1]
         self._sum += rows.sum(axis=1, dtype=np.float64)
-        self._products += rows.transpose(0, 2, 1) @ rows[:, :, : self._conv.patch_size]
+        transposed, inputs = rows.transpose(0, 2, 1), rows[:, :, : self._conv.patch_size]
+        middle = rows.shape[2] // 2
+        halves = [slice(None, middle), slice(middle, None)]  # the same on any number of cores
+        for half, found in zip(
+            halves, _POOL.map(lambda half: transposed[:, half] @ inputs, halves), strict=True
+        ):
+            self._products[:, half] += found
 
     def statistics(self) -> Statistics:
         """Mean and ridged covariance of the patches."""
@@ -50,7 +69,7 @@ class Moments:
         size = self._conv.patch_size
         inputs = covariance[:, :size]
         return Statistics.of_moments(
-            mean[:, :size], (inputs + inputs.transpose(0, 2, 1)) / 2, self.count
+            mean[:, :size], (inputs + inputs.transpose(0, 2, 1)) / 2, self._count
         )
 
     def towards(self) -> Conv:
@@ -60,7 +79,7 @@ class Moments:
         conv = self._conv
         mean, covariance = self._centred()
         size = conv.patch_size
-        ridge = max(REGRESSION_FLOOR, SHRINKAGE * size / max(self.count, 1))
+        ridge = max(REGRESSION_FLOOR, SHRINKAGE * size / max(self._count, 1))
         wanted, bias = [], []
         for group, weight in enumerate(conv.matrix()):
             inputs, cross = covariance[group, :size], covariance[group, size:]
@@ -81,17 +100,8 @@ class Moments:
 
     def _centred(self) -> tuple[Array, Array]:
         """Means (G, d+O/G), and covariances with the patches (G, d+O/G, d)."""
+        self._take_in()
         offset = np.zeros(()) if self._offset is None else self._offset[:, 0].astype(np.float64)
-        shift = self._sum / max(self.count, 1)
+        shift = self._sum / max(self._count, 1)
         outer = shift[:, :, None] * shift[:, None, : self._conv.patch_size]
-        return shift + offset, self._products / max(self.count, 1) - outer
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Patches and targets kept as they are, for what moments cannot tell."""
-
-    patches: Array
-    """(N, G, d) float32."""
-    targets: Array
-    """(N, O) float32."""
+        return shift + offset, self._products / max(self._count, 1) - outer

@@ -60,8 +60,9 @@ def _output(rewrite: ConvRewrite, wanted: Conv, statistics: Statistics, centred:
     level = np.einsum("gnd,gd->gn", wanted.matrix(), statistics.mean).ravel()
     if wanted.bias is not None:
         level = level + wanted.bias
-    made: Array = np.einsum("Ngd,gnd->Ngn", centred, weight, optimize=True)
-    return made.reshape(len(centred), -1) + level.astype(centred.dtype)
+    made = np.einsum("Ngd,gnd->Ngn", centred, weight, optimize=True)
+    found: Array = made.reshape(len(centred), -1) + level.astype(centred.dtype)
+    return found
 
 
 def _regressed(

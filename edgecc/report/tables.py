@@ -63,8 +63,11 @@ def _show_alternatives(out: Console, planning: Record) -> None:
             head = (name, f"{row['weight']:.3g}") if number == 0 else ("", "")
             why = other["why"]
             table.add_row(*head, what, _short(other["macs"]), f"{other['error']:.3g}", why)
+        reasons: dict[str, list[str]] = {}
         for family, why in row["refused"].items():
-            table.add_row("", "", family, "", "", f"refused: {why}")
+            reasons.setdefault(why, []).append(family)
+        for why, families in reasons.items():
+            table.add_row("", "", ", ".join(families), "", "", f"refused: {why}")
     out.print(table)
 
 

@@ -46,6 +46,7 @@ PASSES = (
     "passes.decompose.depthwise:Depthwise",
     "passes.decompose.pointwise_depthwise:PointwiseDepthwise",
     "passes.decompose.spatial_svd:SpatialSvd",
+    "passes.decompose.spatial_depthwise:SpatialDepthwise",
     "passes.decompose.tucker2:Tucker2",
     "passes.decompose.hetconv:Hetconv",
     "passes.decompose.msgc:Msgc",

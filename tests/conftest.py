@@ -1,7 +1,10 @@
-"""Fixtures: where the real models lie, a place to write a model, a bundle to run."""
+"""Fixtures: a cache for each test, where the real models lie, a place to write a model, a bundle to
+run.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,21 @@ from edgecc.target import Artifact
 REPOSITORY = Path(__file__).resolve().parent.parent
 ASSETS = Path(os.environ.get("EDGECC_ASSETS", REPOSITORY.parent / "shared" / "assets"))
 SaveModel = Callable[[onnx.ModelProto], Path]
+FETCHES = (REPOSITORY / "tests" / "targets", REPOSITORY / "tests" / "test_readme.py")
+"""Tests that need what TVM and zig keep in the user's cache, fetched once."""
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each test has a cache of its own: none leaves statistics in the user's, or finds any."""
+    if not any(request.path.is_relative_to(place) for place in FETCHES):
+        home = tmp_path_factory.getbasetemp() / "caches" / str(next(NUMBERS))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(home))
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from edgecc.rewrite import ConvRewrite
 MOST_EFFORT = 1e9
 """Multiply-adds that a family may take on one convolution, if it was not asked for by name: some
 seconds."""
+LARGE_PATCH = 2000
+"""From this patch size on every other choice is left out: each takes seconds."""
 FEWEST_STEPS = 8
 """Ranks are multiples of the target's granule where so many of them fit into the channels."""
 AT_ONCE = 2
@@ -117,7 +119,9 @@ def _row(
         refusal = family.refuse(conv)
         if refusal is None and not patient and family.effort(conv) > MOST_EFFORT:
             refusal = Refusal("its search is long here; name it in --families to insist")
-        choices = [] if refusal else family.choices(conv, granule)
+        choices = [] if refusal else list(family.choices(conv, granule))
+        if conv.patch_size > LARGE_PATCH and not patient:
+            choices = choices[::2]
         if not choices:
             refusals[family.name] = str(refusal or "none of its choices saves multiply-adds")
             continue

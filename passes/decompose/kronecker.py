@@ -57,7 +57,8 @@ class KroneckerFit:
         within = np.einsum("atau->tu", four) / np.trace(across)
         output = block.times(block.weight).reshape(weight.shape)
         scale = float(np.trace(across)) / weight[0].size
-        single = np.multiply(block.dense_covariance, 1 / scale, dtype=np.float32)
+        single = np.empty(block.dense_covariance.shape, np.float32)
+        np.divide(block.dense_covariance, scale, out=single, casting="same_kind")
         return cls(weight, output, four, single, scale, across, np.linalg.cholesky(within))
 
     @property

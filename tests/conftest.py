@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnx
 import pytest
+import scipy.linalg  # noqa: F401  (it brings a BLAS of its own, to be limited too)
+from threadpoolctl import threadpool_limits
 
 from edgecc.target import Artifact
 
@@ -32,6 +34,13 @@ def own_cache(
     if not any(request.path.is_relative_to(place) for place in FETCHES):
         home = tmp_path_factory.getbasetemp() / "caches" / str(next(NUMBERS))
         monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the product computes: on one thread of BLAS."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
-"""Inputs that hang together, and small networks calibrated and rewritten on them."""
+"""Inputs that hang together, and small networks calibrated, planned and rewritten on them."""
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,15 @@ import onnx_ir as ir
 from helpers import outputs
 
 from edgecc import catalog
+from edgecc.calibration.data import CalibrationData
 from edgecc.calibration.refit import SequentialRefit
+from edgecc.calibration.samples import Samples
+from edgecc.cost import Cost, count, input_sizes
+from edgecc.plan import Plan
+from edgecc.planning.make import Subject, planner_of
+from edgecc.planning.planner import Planner, Selection
 from edgecc.rewrite import ConvRewrite, Decision
+from edgecc.rewriting import Rewriting
 
 Choose = Callable[[str, ConvRewrite | None], Sequence[ConvRewrite]]
 
@@ -85,3 +94,61 @@ def moved(before: onnx.ModelProto, after: ir.Model, x: np.ndarray, output: str =
     reference = outputs(before, x=x)[output].astype(np.float64)
     found = outputs(after, x=x)[output]
     return float(np.mean((reference - found) ** 2) / np.var(reference))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A network, what could become of it, and what it costs."""
+
+    model: onnx.ModelProto
+    planner: Planner
+    samples: Samples
+    whole: Cost
+
+    def rewritten(self, selection: Selection) -> ir.Model:
+        """The network rewritten as selected."""
+        copy = copy_of(self.model)
+        with tempfile.TemporaryDirectory() as scratch:
+            Rewriting(Plan("0", selection.steps), self.samples).run(copy, [], Path(scratch))
+        return copy
+
+    def cost_of(self, selection: Selection) -> Cost:
+        """What the network costs as rewritten, counted on the graph."""
+        return cost_of(self.rewritten(selection), self.samples.data.arrays["x"])
+
+
+def cost_of(model: ir.Model, x: np.ndarray) -> Cost:
+    """Multiply-adds of one sample, and parameters, counted on the graph."""
+    return count(model, {"x": (1, *x.shape[1:])}, catalog.infer_shapes).total
+
+
+def samples_of(x: np.ndarray, size: int = 16) -> Samples:
+    """Calibration samples for the input x."""
+    digest = hashlib.sha256(x.tobytes()).hexdigest()
+    return Samples(CalibrationData("x.npz", digest, {"x": x}), batches(x, size))
+
+
+def planned(
+    model: onnx.ModelProto,
+    x: np.ndarray,
+    families: str | None = "basis, spatial_svd",
+    *,
+    granule: int = 2,
+    target: str = "host",
+) -> Planned:
+    """Survey a network on samples, in batches of 16."""
+    copy, found = copy_of(model), samples_of(x)
+    sizes = input_sizes(copy, {"x": (1, *x.shape[1:])}, catalog.infer_shapes)
+    whole = cost_of(copy, x)
+    digest = hashlib.sha256(model.SerializeToString()).hexdigest()
+    with tempfile.TemporaryDirectory() as scratch:
+        planner = planner_of(
+            Subject(copy, digest, whole, sizes),
+            found,
+            catalog.families(families),
+            catalog.prices(catalog.target(target)),
+            granule,
+            Path(scratch),
+            lambda text: None,
+        )
+    return Planned(model, planner, found, whole)

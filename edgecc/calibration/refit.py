@@ -30,6 +30,9 @@ Chooser = Callable[[str, ConvRewrite | None], Sequence[ConvRewrite]]
 """Given the name of a convolution and the rewrite that made it (None: it is the network's own),
 the rewrites to try, in order."""
 BY = "refit"
+PATCHES_PER_SIZE = 30
+SAMPLE_BYTES = 300_000_000
+"""What a ReLU is looked at with: so many patches for each number in one, in so much memory."""
 
 
 @dataclass(frozen=True)
@@ -211,9 +214,10 @@ def _refined(rewrite: ConvRewrite, wanted: Conv, statistics: Statistics, site: S
     settled = rewrite.settle(wanted, statistics)
     if isinstance(settled, Refusal):
         return wanted
+    size = site.conv.patch_size * site.conv.groups
     outputs = [site.rectified.totals]
     outputs += [] if site.rectified.shortcut is None else [site.rectified.shortcut]
-    most = 30 * site.conv.patch_size
+    most = min(PATCHES_PER_SIZE * size, SAMPLE_BYTES // (4 * size))
     parts = zip(*Sampler(site.conv, most).over(site.inputs, *outputs), strict=True)
     patches, totals, *shortcut = (np.concatenate(part) for part in parts)
     return refine(settled, wanted, statistics, patches, totals, shortcut[0] if shortcut else None)

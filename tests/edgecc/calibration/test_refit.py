@@ -79,6 +79,22 @@ def regression(weight: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(weight + np.linalg.solve(ridged, cross).T)
 
 
+def assert_fitted(
+    found: ir.Model, name: str, old: np.ndarray, x: np.ndarray, y: np.ndarray, repairs: float = 0.01
+) -> None:
+    """A layer is the regression of what it should put out on what it is really fed; what it
+    repairs is so much of its output at least.
+    """
+    expected = regression(old, x, y)
+
+    def share(off: np.ndarray) -> float:
+        """What other weights do to the output, over its deviation."""
+        return float(np.einsum("oc,nc...->no...", off, x).std() / y.std())
+
+    assert share(weight_of(found, name) - expected) < 1e-4
+    assert share(expected - old) >= repairs
+
+
 def one_shot(text: str, scratch: Path) -> ir.Model:
     """Every convolution fitted under its own statistics, as if no other was rewritten."""
     model = copy_of(RESIDUAL)
@@ -114,23 +130,17 @@ def test_the_refit_beats_the_weights_alone(family: str) -> None:
 @pytest.mark.parametrize("order", ["Add(s, t)", "Add(t, s)"])
 def test_the_end_of_a_branch_repairs_the_shortcut(order: str) -> None:
     """Its own input is as it was; what the shortcut lost is its to make up for."""
-    model = network(f"s = Conv(x, p, b3)  t = Conv(x, q)  y = {order}", p=normal(8, 4, 1, 1) / 2,
-                    q=normal(8, 4, 1, 1, seed=4) / 2)  # fmt: skip
+    two = {"p": normal(8, 4, 1, 1) / 2, "q": normal(8, 4, 1, 1, seed=4) / 2}
+    model = network(f"s = Conv(x, p, b3)  t = Conv(x, q)  y = {order}", **two)
     found, decisions = sequential(model, FITTED, only(Conv_s="basis(rank=1)"))
     assert [(d.node, d.by, d.applied) for d in decisions] == [
         ("Conv_s", "basis", True),
         ("Conv_t", "refit", False),
     ]
-    assert moved(model, found, HELD_OUT) < 1e-3  # without: 0.1 at least
-    s, t = values(model, FITTED, "s", "t")
-    (s_now,) = values(found, FITTED, "s")
-    expected = regression(weight_of(copy_of(model), "Conv_t"), FITTED, t + s - s_now)
-    assert np.abs(weight_of(found, "Conv_t") - expected).max() < 1e-4
-    left, _ = sequential(model, FITTED, only())
-    alone, _ = sequential(network("y = Conv(x, p, b3)", p=normal(8, 4, 1, 1) / 2), FITTED,
-                          only(Conv_y="basis(rank=1)"))  # fmt: skip
-    gap = outputs(left, x=HELD_OUT)["y"] - values(left, HELD_OUT, "t")[0]
-    assert np.mean((gap - outputs(alone, x=HELD_OUT)["y"]) ** 2) > 0.1 * np.var(gap)
+    assert moved(model, found, HELD_OUT) < 1e-3
+    s, t, s_now = *values(model, FITTED, "s", "t"), *values(found, FITTED, "s")
+    assert np.var(s_now - s) > 0.1 * np.var(s)
+    assert_fitted(found, "Conv_t", weight_of(copy_of(model), "Conv_t"), FITTED, t + s - s_now)
 
 
 def test_a_sum_that_broadcasts_is_no_residual_sum() -> None:
@@ -164,8 +174,7 @@ def test_a_gemm_behind_a_rewritten_layer_is_refitted(transposed: int, bias: str)
     assert gemm.inputs[2].const_value.shape == (5,)
     assert len(found.graph.initializers) == 5  # two and two, and the bias between
     before, after = values(model, x, "f", "y"), values(found, x, "f", "y")
-    expected = regression(weight.astype(np.float64), after[0], before[1])
-    assert np.abs(weight_of(found, "Gemm_y") - expected).max() < 1e-4
+    assert_fitted(found, "Gemm_y", weight.astype(np.float64), after[0], before[1])
     assert np.abs(after[1].mean(axis=0) - before[1].mean(axis=0)).max() < 1e-4
 
 
@@ -180,25 +189,21 @@ def test_a_convolution_without_bias_is_given_one() -> None:
     ]
     b, y = values(found, FITTED, "b", "y")
     (target,) = values(model, FITTED, "y")
-    expected = regression(weight_of(copy_of(model), "Conv_y"), b, target)
-    assert np.abs(weight_of(found, "Conv_y") - expected).max() < 1e-4
+    assert_fitted(found, "Conv_y", weight_of(copy_of(model), "Conv_y"), b, target)
     assert np.abs(y.mean(axis=(0, 2, 3)) - target.mean(axis=(0, 2, 3))).max() < 1e-4
 
 
 def test_shared_weights_are_refitted_each_for_itself() -> None:
     model = network(
-        """s = Conv(x, wl)  a = Conv <pads=[1,1,1,1]> (s, w0, b0)  b = Relu(a)  c = Conv(b, w4)
-        t = Conv(c, wl)  y = Concat <axis=1> (s, t)""",
-        wl=normal(4, 4, 1, 1) / 2,
-        w4=normal(4, 16, 1, 1) / 4,
+        """r = Conv <pads=[1,1,1,1]> (x, w0, b0)  s = Conv(r, wl)
+        a = Conv <pads=[1,1,1,1]> (s, w1, b1)  b = Relu(a)  t = Conv(b, wl)
+        y = Concat <axis=1> (s, t)""",
+        wl=normal(16, 16, 1, 1) / 4,
     )
     found, _ = sequential(model, FITTED, only(Conv_a="basis(rank=4)"))
     old = weight_of(copy_of(model), "Conv_s")
     assert np.array_equal(weight_of(found, "Conv_s"), old)
-    (c,) = values(found, FITTED, "c")
-    (t,) = values(model, FITTED, "t")
-    assert np.abs(weight_of(found, "Conv_t") - regression(old, c, t)).max() < 1e-4
-    assert np.abs(weight_of(found, "Conv_t") - old).max() > 1e-3
+    assert_fitted(found, "Conv_t", old, *values(found, FITTED, "b"), *values(model, FITTED, "t"))
 
 
 def test_nothing_rewritten_changes_no_byte() -> None:
@@ -213,8 +218,9 @@ def test_nothing_rewritten_changes_no_byte() -> None:
 def test_full_rank_changes_no_number(family: str) -> None:
     found, decisions = sequential(RESIDUAL, FITTED, everywhere(f"{family}(rank=1000)"))
     assert any(d.applied for d in decisions)
-    gap = outputs(RESIDUAL, x=HELD_OUT)["y"] - outputs(found, x=HELD_OUT)["y"]
-    assert np.abs(gap).max() < 1e-5
+    y = outputs(RESIDUAL, x=HELD_OUT)["y"]
+    gap = outputs(found, x=HELD_OUT)["y"] - y
+    assert np.abs(gap).max() < 1e-5 * np.abs(y).max()
 
 
 def test_what_a_rewrite_makes_can_be_rewritten() -> None:
@@ -234,7 +240,7 @@ def test_what_a_rewrite_makes_can_be_rewritten() -> None:
     plan.check({name for d in decisions for name in (d.node, *d.made)})
     assert operators(found)[3:6] == [
         "Conv 6x16x3x1 p1,0,1,0",
-        "Conv 8x6x1x1",
+        "Conv 8x6x1x1 bias",
         "Conv 16x8x1x3 p0,1,0,1 bias",
     ]
     shallow, _ = sequential(
@@ -248,12 +254,12 @@ def test_composition_is_refitted_at_its_end() -> None:
     model = network("y = Conv(x, p, b3)", p=normal(8, 4, 3, 3) / 6)
     steps = only(**{"Conv_y": "basis(rank=8)", "Conv_y.conv0": "basis(rank=4)"})
     found, _ = sequential(model, FITTED, steps)
-    assert operators(found) == ["Conv 4x4x3x3", "Conv 8x4x1x1", "Conv 8x8x1x1 bias"]
+    assert operators(found) == ["Conv 4x4x3x3", "Conv 8x4x1x1 bias", "Conv 8x8x1x1 bias"]
     (hidden,) = values(found, FITTED, found.graph[1].outputs[0].name)
     (target,) = values(model, FITTED, "y")
     (first,) = sequential(model, FITTED, only(Conv_y="basis(rank=8)"))[:1]
-    expected = regression(weight_of(first, "Conv_y.conv1"), hidden, target)
-    assert np.abs(weight_of(found, found.graph[2].name) - expected).max() < 1e-4
+    old = weight_of(first, "Conv_y.conv1")
+    assert_fitted(found, "Conv_y.conv1", old, hidden, target, repairs=0)
 
 
 LEFT: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -272,11 +278,6 @@ LEFT: dict[str, tuple[str, dict[str, Any], str]] = {
         "  c = Conv(x, k)",
         {"s": np.array([4, 4, 1, 1])},
         "its weights are computed at run time",
-    ),
-    "broken weights": (
-        "n = Abs(x)  c = Conv <pads=[1,1,1,1]> (b, wn)",
-        {"wn": np.where(normal(16, 16, 3, 3) > 3, np.inf, normal(16, 16, 3, 3) / 12)},
-        "its weights hold NaN or infinity",
     ),
     "very many inputs": (
         "r = Reshape(b, s)  e = Expand(r, t)  g = Reshape(e, u)  c = Conv(g, wide)",
@@ -303,13 +304,12 @@ LEFT: dict[str, tuple[str, dict[str, Any], str]] = {
         if case == "weights that a rewritten layer computes"
         else case
         for case in LEFT
-        if case != "broken weights"
     ],
 )
 def test_what_cannot_be_fitted_is_left_and_followed(case: str) -> None:
     """What stands behind is fitted to what really comes through."""
     body, more, why = LEFT[case]
-    wide = 4 if "k)" in body and "c = Conv(x" in body or "wide" in body else 16
+    wide = 4 if case in ("weights that a rewritten layer computes", "very many inputs") else 16
     model = network(
         f"a = Conv <pads=[1,1,1,1]> (x, w0, b0)  b = Relu(a)  {body}  d = Relu(c)  y = Conv(d, wl)",
         wl=normal(6, wide, 1, 1) / 3,
@@ -323,10 +323,7 @@ def test_what_cannot_be_fitted_is_left_and_followed(case: str) -> None:
     assert told["Conv_a"] is None
     assert next(v for n, v in told.items() if n.endswith("_c")) == why
     d, target = values(found, FITTED, "d")[0], values(model, FITTED, "y")[0]
-    old = weight_of(copy_of(model), "Conv_y")
-    expected = regression(old, d, target)
-    assert np.abs(expected - old).max() > 1e-3
-    assert np.abs(weight_of(found, "Conv_y") - expected).max() < 2e-4
+    assert_fitted(found, "Conv_y", weight_of(copy_of(model), "Conv_y"), d, target)
 
 
 def test_a_convolution_inside_a_subgraph_is_followed() -> None:
@@ -344,12 +341,9 @@ def test_a_convolution_inside_a_subgraph_is_followed() -> None:
     rule = everywhere("basis(rank=4)")
     found, decisions = sequential(model, FITTED, lambda n, by: rule(n, by) if n == "Conv_a" else [])
     assert [d.node for d in decisions] == ["Conv_a", "Conv_y"]
-    inside = "If_c"
-    assert inside in [node.name for node in found.graph]
     (target,) = values(model, FITTED, "y")
     (c,) = values(found, FITTED, "c")
-    expected = regression(weight_of(copy_of(model), "Conv_y"), c, target)
-    assert np.abs(weight_of(found, "Conv_y") - expected).max() < 1e-4
+    assert_fitted(found, "Conv_y", weight_of(copy_of(model), "Conv_y"), c, target)
 
 
 def relu_errors(model: onnx.ModelProto, choose: Choose, value: str) -> list[float]:

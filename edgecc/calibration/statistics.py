@@ -81,7 +81,8 @@ class Statistics:
         ridge = max(FLOOR, SHRINKAGE * size / max(patches, 1))
         variance = np.trace(covariance, axis1=1, axis2=2) / size  # (G,)
         variance = np.where(variance > 0, variance, 1.0 / ridge)
-        ridged = covariance + (ridge * variance)[:, None, None] * np.eye(size)
+        ridged = covariance.copy()
+        ridged[:, np.arange(size), np.arange(size)] += (ridge * variance)[:, None]
         return cls(mean, ridged, patches)
 
     def blocks(self, conv: Conv) -> Iterator[Block]:

@@ -18,7 +18,8 @@ MOST_EFFORT = 1e9
 """Multiply-adds that a family may take on one convolution, if it was not asked for by name: some
 seconds."""
 LARGE_PATCH = 2000
-"""From this patch size on every other choice is left out: each takes seconds."""
+"""Of choices for patches above this size only one in two is tried, one in three above twice it:
+each takes seconds."""
 FEWEST_STEPS = 8
 """Ranks are multiples of the target's granule where so many of them fit into the channels."""
 AT_ONCE = 2
@@ -120,8 +121,8 @@ def _row(
         if refusal is None and not patient and family.effort(conv) > MOST_EFFORT:
             refusal = Refusal("its search is long here; name it in --families to insist")
         choices = [] if refusal else list(family.choices(conv, granule))
-        if conv.patch_size > LARGE_PATCH and not patient:
-            choices = choices[::2]
+        if not patient:
+            choices = choices[:: 1 + min(conv.patch_size // LARGE_PATCH, 2)]
         if not choices:
             refusals[family.name] = str(refusal or "none of its choices saves multiply-adds")
             continue

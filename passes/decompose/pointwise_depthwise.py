@@ -63,6 +63,10 @@ class PointwiseDepthwise(RankRewrite):
         tail = np.append(np.cumsum(energy[::-1])[::-1][1:], 0.0)
         return [float(lost) for lost in tail / (energy.sum() or 1.0)]
 
+    def effort(self, conv: Conv) -> float:
+        """Every output is a problem of its own, in the whole covariance."""
+        return float(conv.out_channels) * conv.patch_size**2 / 10
+
     def shapes(self, conv: Conv) -> Sequence[tuple[int, ...]]:
         """Return the shapes of the pointwise and the depthwise weights of one group."""
         outputs, rank = conv.out_channels // conv.groups, self.rank or 1

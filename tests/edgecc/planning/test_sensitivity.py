@@ -87,7 +87,7 @@ def test_a_probe_loses_what_it_says_and_keeps_the_mean(body: str, tmp_path: Path
         assert found.weight.dtype == conv.weight.dtype
         matrix = found.weight.astype(np.float64).reshape(conv.matrix().shape)
         assert found.lost == pytest.approx(lost(conv, layer.statistics, matrix), rel=1e-3)
-        assert 0 < found.lost
+        assert found.lost > 0
         width = conv.matrix().shape[1]
         ranks = [np.linalg.matrix_rank(group, tol=1e-4) for group in matrix]
         assert max(ranks) < width
@@ -153,9 +153,7 @@ CLASSES = PLAIN + "e = Conv(d, w2)  p = GlobalAveragePool(e)  f = Flatten(p)  z 
 def test_a_softmax_at_the_end_is_left_out(tmp_path: Path) -> None:
     logits = weights_of(network(CLASSES + "y = Identity(z)", "float[A,B] y"), tmp_path)
     classes = weights_of(network(CLASSES + "y = Softmax(z)", "float[A,B] y"), tmp_path)
-    both = weights_of(
-        network(CLASSES + "y = Softmax(z)", "float[A,B] y, float[C,D] z"), tmp_path
-    )
+    both = weights_of(network(CLASSES + "y = Softmax(z)", "float[A,B] y, float[C,D] z"), tmp_path)
     assert classes == pytest.approx(logits, rel=1e-5)
     assert both == pytest.approx(logits, rel=1e-5)
     inner = network(CLASSES + "s = Softmax(z)  y = Mul(s, s)", "float[A,B] y")
@@ -224,9 +222,7 @@ def test_a_large_network_is_watched_on_fewer_samples(tmp_path: Path) -> None:
     model = network(PLAIN + "y = Conv(d, w2)")
     found = surveyed(model, batches(X, 3), tmp_path, macs=10**15)
     probes = probes_of(model, tmp_path)
-    assert found.weights == measure(
-        copy_of(model), probes, [{"x": X[:3]}, {"x": X[3:4]}], tmp_path
-    )
+    assert found.weights == measure(copy_of(model), probes, [{"x": X[:3]}, {"x": X[3:4]}], tmp_path)
     whole = surveyed(model, [{"x": X}], tmp_path, macs=10**15)
     assert whole.weights == measure(copy_of(model), probes, [{"x": X[:4]}], tmp_path)
 

@@ -16,6 +16,18 @@ from edgecc.rewrite import ConvRewrite
 UNITS = {"macs": "multiply-adds", "params": "parameters", "latency": "ms", "energy": "mJ"}
 
 
+CONVEXITY = 10.0
+
+
+def felt(error: float) -> float:
+    """Return what the loss of a share of a convolution's energy is taken for.
+
+    More than in proportion: the re-fit repairs small losses everywhere better than a large one
+    somewhere, and a plan that starves a few convolutions is worse than its sum (METHODS E.4).
+    """
+    return error + CONVEXITY * error**2
+
+
 @dataclass(frozen=True)
 class Selection:
     """One candidate of each row."""
@@ -81,7 +93,7 @@ class Planner:
     def _choices(self, quantity: str) -> list[list[Choice]]:
         return [
             [
-                Choice(cost, self.weights.get(row.name, 1.0) * candidate.error)
+                Choice(cost, self.weights.get(row.name, 1.0) * felt(candidate.error))
                 for cost, candidate in zip(costs, row.candidates, strict=True)
             ]
             for row, costs in zip(self.rows, self._cost(quantity), strict=True)

@@ -106,10 +106,11 @@ class Planned:
     whole: Cost
 
     def rewritten(self, selection: Selection) -> ir.Model:
-        """The network rewritten as selected."""
+        """The network rewritten as selected, and tidied up."""
         copy = copy_of(self.model)
         with tempfile.TemporaryDirectory() as scratch:
             Rewriting(Plan("0", selection.steps), self.samples).run(copy, [], Path(scratch))
+        catalog.tidy().run(copy)
         return copy
 
     def cost_of(self, selection: Selection) -> Cost:

@@ -32,7 +32,7 @@ def account(planner: Planner, selection: Selection, budgets: Sequence[Budget]) -
 
 def _alternatives(planner: Planner, quantity: str, row: Row, chosen: int) -> list[dict[str, Any]]:
     """The chosen candidate, and of each other family the one that costs most nearly as much."""
-    costs = [planner.cost(quantity, candidate) for candidate in row.candidates]
+    costs = [planner.cost(quantity, candidate.layers) for candidate in row.candidates]
     choices = [
         Choice(cost, candidate.error) for cost, candidate in zip(costs, row.candidates, strict=True)
     ]

@@ -15,6 +15,7 @@ from edgecc.cost import Cost
 from edgecc.layers import Sizes
 from edgecc.planning.account import account
 from edgecc.planning.budget import Budget, Goal
+from edgecc.planning.feeds import feeds
 from edgecc.planning.planner import Planner, Selection
 from edgecc.planning.prices import Prices
 from edgecc.planning.search import Verdict, smallest
@@ -62,7 +63,7 @@ def planner_of(
         patient=patient,
         macs=subject.whole.macs,
     )
-    return Planner(found.rows, found.weights, prices, subject.whole)
+    return Planner(found.rows, found.weights, prices, subject.whole, feeds(subject.model))
 
 
 def select(

@@ -7,25 +7,15 @@ from dataclasses import dataclass, field
 
 from edgecc.cost import Cost
 from edgecc.errors import BudgetError
+from edgecc.layers import Layer
 from edgecc.planning.budget import Budget
 from edgecc.planning.knapsack import Choice, Unreachable, choose_all
 from edgecc.planning.prices import Prices
-from edgecc.planning.table import Candidate, Row
+from edgecc.planning.table import Row
 from edgecc.rewrite import ConvRewrite
 
-UNITS = {"macs": "multiply-adds", "params": "parameters", "latency": "ms", "energy": "mJ"}
-
-
-CONVEXITY = 10.0
-
-
-def felt(error: float) -> float:
-    """Return what the loss of a share of a convolution's energy is taken for.
-
-    More than in proportion: the re-fit repairs small losses everywhere better than a large one
-    somewhere, and a plan that starves a few convolutions is worse than its sum (METHODS E.4).
-    """
-    return error + CONVEXITY * error**2
+ATTEMPTS = 5
+"""How often the limit is moved until what producers are spared fits the budget."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +42,8 @@ class Planner:
     prices: Prices
     whole: Cost
     """The network as it is, with what is not in the rows."""
+    feeds: Mapping[str, str] = field(default_factory=dict)
+    """By convolution the one that it alone reads: channels left out in the one go in the other."""
     _costs: dict[str, list[list[float]]] = field(default_factory=dict)
 
     def within(self, budgets: Sequence[Budget]) -> Selection:
@@ -59,8 +51,27 @@ class Planner:
 
         Errors: `edgecc.errors.BudgetError` with the nearest budget that can be met.
         """
-        tables = [self._choices(budget.quantity) for budget in budgets]
-        limits = [self._limit(budget) for budget in budgets]
+        best = self._select(budgets, [1.0] * len(budgets), credited=False)
+        if not self._prunes:
+            return best
+        slack = [1.0] * len(budgets)
+        for _ in range(ATTEMPTS):
+            try:
+                found = self._select(budgets, slack, credited=True)
+            except BudgetError:
+                break
+            reached = [self.fraction(b.quantity, found) / b.fraction for b in budgets]
+            if max(reached) <= 1.0 and self._loss(found) < self._loss(best):
+                best = found
+            slack = [s / r if r > 0 else s for s, r in zip(slack, reached, strict=True)]
+        return best
+
+    def _select(
+        self, budgets: Sequence[Budget], slack: Sequence[float], *, credited: bool
+    ) -> Selection:
+        """The knapsack, with limits `slack` times those of the budgets."""
+        tables = [self._choices(b, credited=credited) for b in budgets]
+        limits = [self._limit(b, s) for b, s in zip(budgets, slack, strict=True)]
         try:
             if min(limits, default=0.0) < 0:
                 smallest = [sum(min(c.cost for c in row) for row in table) for table in tables]
@@ -70,10 +81,31 @@ class Planner:
             raise self._impossible(budgets, error.reachable) from None
         return Selection(self.rows, chosen)
 
+    @property
+    def _prunes(self) -> bool:
+        """Whether any candidate leaves out channels that another convolution need not compute."""
+        rows = (row for row in self.rows if row.name in self.feeds)
+        return any(c.reads < 1 for row in rows for c in row.candidates)
+
+    def _loss(self, selection: Selection) -> float:
+        pairs = zip(self.rows, selection.chosen, strict=True)
+        return sum(self.weights.get(r.name, 1.0) * r.candidates[i].error for r, i in pairs)
+
+    def _saved(self, quantity: str, selection: Selection) -> float:
+        """What producers are spared, as their readers leave out channels."""
+        pairs = zip(self.rows, selection.chosen, strict=True)
+        chosen = {row.name: row.candidates[index] for row, index in pairs}
+        return sum(
+            (1 - reader.reads) * self.cost(quantity, chosen[self.feeds[name]].last)
+            for name, reader in chosen.items()
+            if reader.reads < 1 and self.feeds.get(name) in chosen
+        )
+
     def fraction(self, quantity: str, selection: Selection) -> float:
         """What a selection leaves of a quantity, predicted, as a fraction of the original."""
         costs = self._cost(quantity)
         spent = sum(row[index] for row, index in zip(costs, selection.chosen, strict=True))
+        spent -= self._saved(quantity, selection)
         return (spent + self._rest(quantity)) / (self._before(quantity) or 1.0)
 
     def smallest(self, quantity: str) -> float:
@@ -81,19 +113,33 @@ class Planner:
         spent = sum(min(row) for row in self._cost(quantity))
         return (spent + self._rest(quantity)) / (self._before(quantity) or 1.0)
 
-    def cost(self, quantity: str, candidate: Candidate) -> float:
-        """What a candidate costs, in the unit of the quantity."""
+    def cost(self, quantity: str, layers: Sequence[Layer]) -> float:
+        """What operators cost, in the unit of the quantity."""
         if quantity == "macs":
-            return float(candidate.macs)
+            return float(sum(layer.macs for layer in layers))
         if quantity == "params":
-            return float(candidate.params)
+            return float(sum(layer.params for layer in layers))
         price = self.prices.latency_ms if quantity == "latency" else self.prices.energy_mj
-        return price(candidate.layers)
+        return price(layers)
 
-    def _choices(self, quantity: str) -> list[list[Choice]]:
+    def _choices(self, budget: Budget, *, credited: bool) -> list[list[Choice]]:
+        """Costs and weighted errors; credited with what a producer would be spared that has
+        itself come down to the budget.
+        """
+        quantity = budget.quantity
+        dense = {
+            row.name: cost[0] for row, cost in zip(self.rows, self._cost(quantity), strict=True)
+        }
+        spared = {
+            row.name: budget.fraction * dense.get(self.feeds.get(row.name, ""), 0.0) * credited
+            for row in self.rows
+        }
         return [
             [
-                Choice(cost, self.weights.get(row.name, 1.0) * felt(candidate.error))
+                Choice(
+                    max(0.0, cost - (1 - candidate.reads) * spared[row.name]),
+                    self.weights.get(row.name, 1.0) * candidate.error,
+                )
                 for cost, candidate in zip(costs, row.candidates, strict=True)
             ]
             for row, costs in zip(self.rows, self._cost(quantity), strict=True)
@@ -102,7 +148,7 @@ class Planner:
     def _cost(self, quantity: str) -> list[list[float]]:
         if quantity not in self._costs:
             self._costs[quantity] = [
-                [self.cost(quantity, candidate) for candidate in row.candidates]
+                [self.cost(quantity, candidate.layers) for candidate in row.candidates]
                 for row in self.rows
             ]
         return self._costs[quantity]
@@ -118,8 +164,8 @@ class Planner:
         """What is not in the rows, and stays."""
         return self._before(quantity) - sum(row[0] for row in self._cost(quantity))
 
-    def _limit(self, budget: Budget) -> float:
-        return budget.fraction * self._before(budget.quantity) - self._rest(budget.quantity)
+    def _limit(self, budget: Budget, slack: float = 1.0) -> float:
+        return slack * budget.fraction * self._before(budget.quantity) - self._rest(budget.quantity)
 
     def _impossible(self, budgets: Sequence[Budget], reachable: Sequence[float]) -> BudgetError:
         """Say what could be met instead, rounded up to what can be typed."""

@@ -14,7 +14,7 @@ from edgecc.conv import Conv, Refusal
 from edgecc.layers import Layer, Sizes, dense
 from edgecc.rewrite import ConvRewrite
 
-MOST_EFFORT = 1e9
+MOST_EFFORT = 2e9
 """Multiply-adds that a family may take on one convolution, if it was not asked for by name: some
 seconds."""
 LARGE_PATCH = 2000
@@ -46,6 +46,18 @@ class Candidate:
     def options(self) -> dict[str, Any]:
         """The options of the rewrite."""
         return self.rewrite.options() if self.rewrite else {}
+
+    @property
+    def reads(self) -> float:
+        """The share of its input's channels that it reads at all."""
+        first = self.layers[0]
+        chosen = first.operator == "Gather" and len(self.layers) == 2
+        return min(1.0, first.y[0] / first.x[0]) if chosen else 1.0
+
+    @property
+    def last(self) -> tuple[Layer, ...]:
+        """The operator that makes its output, if it is one that can make fewer channels."""
+        return self.layers[-1:] if self.layers[-1].groups == 1 and self.layers[-1].weight else ()
 
     def __str__(self) -> str:
         return str(self.rewrite) if self.rewrite else "the convolution as it is"

@@ -80,7 +80,7 @@ class Hetconv(ConvRewrite):
 
     def effort(self, conv: Conv) -> float:
         """The scores take the inverse of the covariance, and the clusters some rounds."""
-        return float(conv.patch_size) ** 3 / 16
+        return float(conv.patch_size) ** 3 / 8
 
     def choices(self, conv: Conv, granule: int) -> Sequence[Hetconv]:
         """Return 16, 8, 4 and 2 parts, where they divide the channels."""

@@ -73,6 +73,10 @@ class Msgc(KeepRewrite):
             return Refusal(f"{self.heads} heads do not divide its {outputs} outputs")
         return None
 
+    def effort(self, conv: Conv) -> float:
+        """Every head goes its own way down."""
+        return 2 * super().effort(conv)
+
     def shapes(self, conv: Conv) -> Sequence[tuple[int, ...]]:
         """Return the shapes of the filters, of what each head reads and of the outputs' order."""
         outputs, channels = conv.out_channels // conv.groups, int(conv.weight.shape[1])

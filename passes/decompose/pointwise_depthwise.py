@@ -65,7 +65,7 @@ class PointwiseDepthwise(RankRewrite):
 
     def effort(self, conv: Conv) -> float:
         """Every output is a problem of its own, in the whole covariance."""
-        return float(conv.out_channels) * conv.patch_size**2 / 10
+        return float(conv.out_channels) * conv.patch_size**2 / 5
 
     def shapes(self, conv: Conv) -> Sequence[tuple[int, ...]]:
         """Return the shapes of the pointwise and the depthwise weights of one group."""

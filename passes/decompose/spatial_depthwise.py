@@ -63,7 +63,7 @@ class SpatialDepthwise(RankRewrite):
 
     def effort(self, conv: Conv) -> float:
         """Every choice is solved by itself."""
-        return float(conv.patch_size) ** 3 / 2
+        return float(conv.patch_size) ** 3
 
     def choices(self, conv: Conv, granule: int) -> Sequence[Self]:
         """Return a few ranks with every multiplier that is not exact."""

@@ -224,6 +224,9 @@ def test_a_target_decides_the_granule_and_the_prices(model: Path, calib: Path) -
     assert all(target in prices for target, prices in told.items())
 
 
+@pytest.mark.xfail(
+    strict=True, raises=UsageError, reason="prices are asked for, whatever the budget is of"
+)
 def test_a_board_without_peaks_can_be_budgeted_by_macs(tmp_path: Path) -> None:
     board = Target(
         name="b",
@@ -237,10 +240,7 @@ def test_a_board_without_peaks_can_be_budgeted_by_macs(tmp_path: Path) -> None:
     catalog.prepare().run(graph)
     place = Workplace(graph, "0", {"x": (1, 4, 10, 10)}, cost_of(graph, X), board, tmp_path)
     request = Request(goal=Goal.parse(macs=0.5), families="basis")
-    try:
-        settle(request, place)
-    except UsageError as error:
-        pytest.xfail(f"prices are asked for, whatever the budget: {error.hint}")
+    assert settle(request, place).goal == {"macs": 0.5}
 
 
 ODD: dict[str, tuple[onnx.ModelProto, dict[str, Any]]] = {
@@ -249,7 +249,7 @@ ODD: dict[str, tuple[onnx.ModelProto, dict[str, Any]]] = {
         {"macs": 0.5},
     ),
     "a fixed batch that does not divide what is watched": (
-        network("a = Conv(x, w0)  b = Relu(a)  y = Conv(b, w1)", batch="65"),
+        network("a = Conv(x, w0, b0)  b = Relu(a)  y = Conv(b, w1, b1)", batch="65"),
         {"params": 0.8},
     ),
     "channels that never change": (

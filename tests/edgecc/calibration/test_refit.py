@@ -143,6 +143,28 @@ def test_the_end_of_a_branch_repairs_the_shortcut(order: str) -> None:
     assert_fitted(found, "Conv_t", weight_of(copy_of(model), "Conv_t"), FITTED, t + s - s_now)
 
 
+@pytest.mark.parametrize(
+    "order",
+    [
+        "p = Abs(s)  t = Conv(x, q)",
+        pytest.param(
+            "t = Conv(x, q)  p = Abs(s)",
+            marks=pytest.mark.xfail(
+                strict=True,
+                raises=AssertionError,
+                reason="the shortcut is not looked at where its operators stand behind the layer",
+            ),
+        ),
+    ],
+)
+def test_the_order_of_a_branch_and_its_shortcut_does_not_matter(order: str) -> None:
+    two = {"r": normal(8, 4, 1, 1) / 2, "q": normal(8, 4, 1, 1, seed=4) / 2}
+    model = network(f"s = Conv(x, r)  {order}  y = Add(t, p)", **two)
+    found, _ = sequential(model, FITTED, only(Conv_s="basis(rank=1)"))
+    t, p, p_now = *values(model, FITTED, "t", "p"), *values(found, FITTED, "p")
+    assert_fitted(found, "Conv_t", weight_of(copy_of(model), "Conv_t"), FITTED, t + p - p_now)
+
+
 def test_a_sum_that_broadcasts_is_no_residual_sum() -> None:
     model = network(
         "s = Conv(x, p)  m = GlobalAveragePool(s)  t = Conv(x, q)  y = Add(t, m)",

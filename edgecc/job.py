@@ -94,7 +94,8 @@ class Source:
         """Return what settling a rewrite needs to know of the prepared model."""
         whole = ledger.costs[0].total
         sha256, inputs = self.record["sha256"], self.shapes.inputs
-        return Workplace(self.model, sha256, inputs, whole, board, scratch, tell)
+        macs = {name: cost.macs for name, cost in ledger.costs[0].by_node.items()}
+        return Workplace(self.model, sha256, inputs, whole, macs, board, scratch, tell)
 
 
 @dataclass

@@ -93,7 +93,7 @@ class Request:
             keep=asked.get("keep"),
             calib=asked.get("calib"),
             preprocessing=asked.get("preprocessing") or Preprocessing(),
-            samples=asked.get("samples") or MOST_SAMPLES,
+            samples=MOST_SAMPLES if (most := asked.get("samples")) is None else most,
             relu_aware=asked.get("relu_aware", False),
             prices=asked.get("prices"),
         )

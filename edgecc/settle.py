@@ -37,6 +37,8 @@ class Workplace:
     inputs: dict[str, Shape]
     """The input sizes that costs are for."""
     whole: Cost
+    macs: dict[str, int]
+    """By convolution."""
     board: Target
     scratch: Path
     tell: Tell = lambda text: None
@@ -76,6 +78,12 @@ def _following(request: Request, plan: Plan, at: Workplace) -> Rewriting:
             )
         source = SYNTHETIC
     samples = _samples(request, source, at)
+    if used is not None and samples is not None and samples.data.sha256 != used.sha256:
+        raise UsageError(
+            f"the plan is fitted on other samples ({used.name})",
+            hint="give the same ones, as many and prepared alike; or take 'calibration' out of "
+            "the plan to fit it on these",
+        )
     relu_aware = request.relu_aware or (used is not None and used.relu_aware)
     return Rewriting(plan, samples, relu_aware)
 
@@ -86,7 +94,7 @@ def _planned(request: Request, samples: Samples, at: Workplace) -> Rewriting:
     sizes = input_sizes(at.model, at.inputs, catalog.infer_shapes)
     kept = _kept(request.keep, sizes)
     sizes = {name: size for name, size in sizes.items() if name not in kept}
-    subject = Subject(at.model, digest, at.whole, sizes)
+    subject = Subject(at.model, digest, at.whole, sizes, at.macs)
     families = catalog.families(request.families)
     prices = catalog.prices(at.board, Path(request.prices) if request.prices else None)
 
@@ -129,7 +137,7 @@ def _kept(patterns: str | None, names: Iterable[str]) -> set[str]:
     """The convolutions that the user wants left alone."""
     found: set[str] = set()
     for pattern in filter(None, map(str.strip, (patterns or "").split(","))):
-        matching = {name for name in names if fnmatch.fnmatchcase(name, pattern)}
+        matching = {name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)}
         if not matching:
             raise UsageError(
                 f"no convolution is called '{pattern}'", hint=did_you_mean(pattern, names)

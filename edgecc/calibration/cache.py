@@ -6,6 +6,8 @@ import hashlib
 import os
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -50,7 +52,7 @@ class StatisticsCache:
             with np.load(self._folder / f"{index}.npz", allow_pickle=False) as file:
                 mean, packed, patches = file["mean"], file["covariance"], int(file["patches"])
             return Statistics(mean, _unpacked(packed, mean.shape[1]), patches)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             shutil.rmtree(self._folder, ignore_errors=True)
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,19 @@ def collect(
     if start == len(layers):
         return
     yield from _measured(model, feeds, scratch, cache, layers, tell, start)
+
+
+def seen_by(model: ir.Model) -> str:
+    """Return a digest of what the statistics of a prepared model are of: its layers' places."""
+    digest = hashlib.sha256()
+    for node in model.graph:
+        conv = read(node) if is_convolution(node) or is_gemm(node) else None
+        if isinstance(conv, Conv):
+            x = node.inputs[0].name if node.inputs[0] is not None else ""
+            digest.update(
+                f"{node.name} {x} {conv.weight.shape} {conv.window} {conv.groups}\n".encode()
+            )
+    return digest.hexdigest()
 
 
 def _measured(

@@ -10,6 +10,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from edgecc.calibration.statistics import SHRINKAGE, Statistics
 from edgecc.conv import Array, Conv
+from edgecc.errors import ModelError
 
 AT_ONCE = 4096
 """Patches in one product."""
@@ -50,6 +51,12 @@ class Moments:
             return
         rows = np.concatenate(self._waiting, axis=1)
         self._waiting.clear()
+        if not np.isfinite(rows).all():
+            raise ModelError(
+                f"the samples make numbers that are not finite at {self._conv.name}",
+                hint="see whether they are prepared as the network was trained: --image-scale, "
+                "--image-mean, --image-std",
+            )
         if self._offset is None:
             self._offset = rows.mean(axis=1, keepdims=True)
         rows -= self._offset

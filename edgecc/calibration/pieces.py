@@ -92,16 +92,24 @@ def reads(node: ir.Node) -> list[ir.Value]:
     """The values that a node reads, those too that its subgraphs take from outside."""
     found = [value for value in node.inputs if value is not None]
     for attribute in node.attributes.values():
-        if attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
-            graphs = [attribute.value] if isinstance(attribute.value, ir.Graph) else attribute.value
+        if graphs := _graphs(attribute):
             for graph in graphs:
                 inner = list(graph.all_nodes())
                 inside = {id(v) for n in inner for v in n.outputs} | {id(v) for v in graph.inputs}
                 inside |= {id(v) for v in graph.initializers.values()}
+                for nested in (g for n in inner for a in n.attributes.values() for g in _graphs(a)):
+                    inside |= {id(v) for v in nested.inputs}
+                    inside |= {id(v) for v in nested.initializers.values()}
                 everything = [v for n in inner for v in n.inputs if v is not None]
                 everything += list(graph.outputs)
                 found += [v for v in everything if id(v) not in inside]
     return found
+
+
+def _graphs(attribute: ir.Attr) -> list[ir.Graph]:
+    if attribute.type == ir.AttributeType.GRAPH:
+        return [attribute.as_graph()]
+    return list(attribute.as_graphs()) if attribute.type == ir.AttributeType.GRAPHS else []
 
 
 def _info(name: str, array: Any) -> onnx.ValueInfoProto:

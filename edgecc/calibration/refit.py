@@ -117,13 +117,17 @@ class SequentialRefit:
             statistics = moments.statistics()
             wanted = conv if site.targets is None else moments.towards()
             for rewrite in able:
-                refined = _refined(rewrite, wanted, statistics, site)
-                decision, made = rewrite.apply(site.node, refined, statistics)
+                settled = rewrite.settle(wanted, statistics)
+                if isinstance(settled, Refusal):
+                    decisions.append(Decision(name, rewrite.name, refusal=str(settled)))
+                    continue
+                refined = _refined(settled, wanted, statistics, site)
+                decision, made = settled.apply(site.node, refined, statistics)
                 if decision.applied:
                     inner, nodes = self._compose(site, rewrite, decision, made)
                     return decisions + inner, nodes
                 decisions.append(decision)
-            if site.targets is not None:
+            if site.targets is not None and not _shares_its_weight(site.node):
                 refit(site.node, wanted)
         return decisions or [Decision(name, BY, refusal="nothing else was asked")], [site.node]
 
@@ -211,16 +215,19 @@ def _refined(rewrite: ConvRewrite, wanted: Conv, statistics: Statistics, site: S
     """What the rewrite should be fitted to, where a ReLU is looked at."""
     if site.rectified is None:
         return wanted
-    settled = rewrite.settle(wanted, statistics)
-    if isinstance(settled, Refusal):
-        return wanted
     size = site.conv.patch_size * site.conv.groups
     outputs = [site.rectified.totals]
     outputs += [] if site.rectified.shortcut is None else [site.rectified.shortcut]
     most = min(PATCHES_PER_SIZE * size, SAMPLE_BYTES // (4 * size))
     parts = zip(*Sampler(site.conv, most).over(site.inputs, *outputs), strict=True)
     patches, totals, *shortcut = (np.concatenate(part) for part in parts)
-    return refine(settled, wanted, statistics, patches, totals, shortcut[0] if shortcut else None)
+    return refine(rewrite, wanted, statistics, patches, totals, shortcut[0] if shortcut else None)
+
+
+def _shares_its_weight(node: ir.Node) -> bool:
+    """Whether another layer has the same weights: each would need its own."""
+    weight = node.inputs[1]
+    return weight is not None and len(weight.uses()) > 1
 
 
 def _input(node: ir.Node) -> str:

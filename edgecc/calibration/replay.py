@@ -86,14 +86,14 @@ class Replay:
             if not at(node):
                 pending.append(node)
                 continue
-            self._run(pending)
+            self._run(pending, index)
             pending = []
             self._forget(index - 1)
             yield node
             if (node.outputs[0].name or "") not in self._was:
                 self.compute(node)
             self._forget(index)
-        self._run(pending)
+        self._run(pending, len(self._order))
 
     def before(self, name: str) -> Batches:
         """A value of the network as it was."""
@@ -113,7 +113,7 @@ class Replay:
 
     def compute(self, node: ir.Node) -> Batches:
         """Run a node as it stands, on what it was given before; return its first output."""
-        self._record(self._was, [node], self._was)
+        self._record(self._was, [node], self._was, 0)
         return self._was[node.outputs[0].name or ""]
 
     def follow(self, nodes: Sequence[ir.Node], outputs: Sequence[str]) -> None:
@@ -131,9 +131,11 @@ class Replay:
             for array in batches:
                 self._is.put(name, array)
 
-    def _run(self, nodes: list[ir.Node]) -> None:
-        """Run nodes on both sides; on the second those alone that see a change."""
-        self._record(self._was, nodes, self._was)
+    def _run(self, nodes: list[ir.Node], until: int) -> None:
+        """Run nodes on both sides, on the second those alone that see a change; what no node from
+        number `until` on reads is not kept.
+        """
+        self._record(self._was, nodes, self._was, until)
         changed: set[str] = set()
         affected = []
         for node in nodes:
@@ -141,9 +143,9 @@ class Replay:
             if any(name in self._is or name in changed for name in names):
                 affected.append(node)
                 changed |= {value.name or "" for value in node.outputs}
-        self._record(self._is, affected, None)
+        self._record(self._is, affected, None, until)
 
-    def _record(self, store: Store, nodes: list[ir.Node], source: Store | None) -> None:
+    def _record(self, store: Store, nodes: list[ir.Node], source: Store | None, until: int) -> None:
         if not nodes:
             return
         made = {value.name or "": value for node in nodes for value in node.outputs if value.name}
@@ -153,7 +155,9 @@ class Replay:
                 name = value.name or ""
                 if value.const_value is None and name not in made and name not in inputs:
                     inputs[name] = source[name] if source else self.now(name)
-        wanted = [value for name, value in made.items() if self._last_use.get(name, -1) >= 0]
+        wanted = [value for name, value in made.items() if self._last_use.get(name, -1) >= until]
+        if not wanted:
+            return
         for name, batches in self._network.run(nodes, inputs, wanted, self._batches).items():
             for array in batches:
                 store.put(name, array)

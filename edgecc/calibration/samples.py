@@ -38,7 +38,7 @@ class Samples:
         """Read the samples for the inputs of `model`. Errors: `edgecc.errors.UsageError`."""
         wanted = tuple(specs(model))
         data = read_calibration(source, wanted, preprocessing, limit=limit)
-        fixed = wanted[0].shape[0]
+        fixed = next((s.shape[0] for s in wanted if isinstance(s.shape[0], int)), None)
         size = max(math.prod(array.shape[1:]) for array in data.arrays.values())
         most = max(1, min(MOST_AT_ONCE, BATCH_NUMBERS // size))
         return cls(data, list(data.batches(fixed if isinstance(fixed, int) else most)))

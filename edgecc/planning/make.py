@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
 from edgecc.calibration.cache import StatisticsCache
+from edgecc.calibration.collect import seen_by
 from edgecc.calibration.samples import Samples
 from edgecc.cost import Cost
 from edgecc.layers import Sizes
@@ -36,6 +37,8 @@ class Subject:
     whole: Cost
     sizes: Mapping[str, Sizes]
     """By convolution, the spatial sizes of its input."""
+    macs: Mapping[str, int] = field(default_factory=dict)
+    """By convolution, what it takes with the batch that the network has."""
 
 
 def planner_of(
@@ -50,7 +53,10 @@ def planner_of(
     patient: bool = False,
 ) -> Planner:
     """Survey the network. Errors: `edgecc.errors.ModelError`."""
-    cache = StatisticsCache(subject.digest, samples.data.sha256)
+    batches = [len(next(iter(feed.values()))) for feed in samples.feeds]
+    cache = StatisticsCache(
+        subject.digest, samples.data.sha256, str(batches), seen_by(subject.model)
+    )
     found = survey(
         subject.model,
         samples.feeds,
@@ -63,7 +69,9 @@ def planner_of(
         patient=patient,
         macs=subject.whole.macs,
     )
-    return Planner(found.rows, found.weights, prices, subject.whole, feeds(subject.model))
+    return Planner(
+        found.rows, found.weights, prices, subject.whole, feeds(subject.model), subject.macs
+    )
 
 
 def select(
@@ -75,7 +83,7 @@ def select(
     """
     budgets = list(goal.budgets)
     if goal.allows_loss:
-        within = budgets[0] if budgets else Budget("macs", 1.0)
+        within = budgets or [Budget("macs", 1.0)]
         selection = smallest(planner, within, judge, tell)
     else:
         selection = planner.within(budgets)

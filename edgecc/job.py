@@ -95,7 +95,7 @@ class Source:
         whole = ledger.costs[0].total
         sha256, inputs = self.record["sha256"], self.shapes.inputs
         macs = {name: cost.macs for name, cost in ledger.costs[0].by_node.items()}
-        return Workplace(self.model, sha256, inputs, whole, macs, board, scratch, tell)
+        return Workplace(self.model, sha256, inputs, whole, board, scratch, tell, macs)
 
 
 @dataclass

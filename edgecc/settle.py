@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,11 +37,11 @@ class Workplace:
     inputs: dict[str, Shape]
     """The input sizes that costs are for."""
     whole: Cost
-    macs: dict[str, int]
-    """By convolution."""
     board: Target
     scratch: Path
     tell: Tell = lambda text: None
+    macs: dict[str, int] = field(default_factory=dict)
+    """By convolution."""
 
 
 def settle(request: Request, at: Workplace) -> Rewriting:

@@ -49,7 +49,8 @@ class StatisticsCache:
         """Return the statistics of the layer with this number, None where they cannot be read."""
         try:
             os.utime(self._folder)
-            with np.load(self._folder / f"{index}.npz", allow_pickle=False) as file:
+            path = self._folder / f"{index}.npz"
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
                 mean, packed, patches = file["mean"], file["covariance"], int(file["patches"])
             return Statistics(mean, _unpacked(packed, mean.shape[1]), patches)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):

@@ -113,7 +113,7 @@ class Replay:
 
     def compute(self, node: ir.Node) -> Batches:
         """Run a node as it stands, on what it was given before; return its first output."""
-        self._record(self._was, [node], self._was, 0)
+        self._record(self._was, [node], self._was, 0, set())
         return self._was[node.outputs[0].name or ""]
 
     def follow(self, nodes: Sequence[ir.Node], outputs: Sequence[str]) -> None:
@@ -135,17 +135,25 @@ class Replay:
         """Run nodes on both sides, on the second those alone that see a change; what no node from
         number `until` on reads is not kept.
         """
-        self._record(self._was, nodes, self._was, until)
         changed: set[str] = set()
-        affected = []
+        affected, shared = [], set()
         for node in nodes:
             names = {value.name or "" for value in reads(node)}
             if any(name in self._is or name in changed for name in names):
                 affected.append(node)
                 changed |= {value.name or "" for value in node.outputs}
-        self._record(self._is, affected, None, until)
+                shared |= names - changed
+        self._record(self._was, nodes, self._was, until, shared)
+        self._record(self._is, affected, None, until, set())
 
-    def _record(self, store: Store, nodes: list[ir.Node], source: Store | None, until: int) -> None:
+    def _record(
+        self,
+        store: Store,
+        nodes: list[ir.Node],
+        source: Store | None,
+        until: int,
+        also: set[str],
+    ) -> None:
         if not nodes:
             return
         made = {value.name or "": value for node in nodes for value in node.outputs if value.name}
@@ -155,7 +163,8 @@ class Replay:
                 name = value.name or ""
                 if value.const_value is None and name not in made and name not in inputs:
                     inputs[name] = source[name] if source else self.now(name)
-        wanted = [value for name, value in made.items() if self._last_use.get(name, -1) >= until]
+        kept = {name for name in made if self._last_use.get(name, -1) >= until} | also
+        wanted = [value for name, value in made.items() if name in kept]
         if not wanted:
             return
         for name, batches in self._network.run(nodes, inputs, wanted, self._batches).items():

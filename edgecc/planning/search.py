@@ -47,7 +47,7 @@ def smallest(
         return selection, known[chosen].accepted
 
     low, high = planner.smallest(quantity), within.fraction
-    best, accepted = planner.within(budgets), True
+    best, accepted, told = planner.within(budgets), True, "the network as it is"
     if any(budget.fraction < 1 for budget in budgets):
         best, accepted = tried(high)
     goal = high if accepted else 1.0
@@ -60,11 +60,12 @@ def smallest(
             good = False
         if good:
             high, best = min(fraction, planner.fraction(quantity, selection)), selection
+            told = known[tuple(selection.chosen)].told
         else:
             low = fraction
     if not accepted:
         raise BudgetError(
             f"--{quantity} {within.fraction:g} cannot be met within the loss allowed",
-            hint=f"--{quantity} {min(1.0, int(high * 1000 + 1) / 1000):g} can",
+            hint=f"--{quantity} {min(1.0, int(high * 1000 + 1) / 1000):g} can ({told})",
         )
     return best

@@ -272,13 +272,11 @@ ODD: dict[str, tuple[onnx.ModelProto, dict[str, Any]]] = {
     [
         pytest.param(case, marks=pytest.mark.xfail(strict=True, reason=reason))
         for case, reason in {
-            "a fixed batch": "rows count one sample, the network a whole batch",
-            "a fixed batch that does not divide what is watched": "survey._first cuts a batch",
             "channels that never change": "LinAlgError: see test_moments",
             "no convolution, and a loss allowed": "a budget of 0 is tried",
-            "a loss of nothing": "Trial takes an error of 0 for none",
         }.items()
-    ],
+    ]
+    + ["a fixed batch", "a fixed batch that does not divide what is watched", "a loss of nothing"],
 )
 def test_networks_and_wishes_out_of_the_ordinary(
     case: str, save: Save, calib: Path, tmp_path: Path

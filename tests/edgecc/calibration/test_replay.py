@@ -215,11 +215,6 @@ def test_where_nothing_stops_it_runs_through(tmp_path: Path) -> None:
     close(np.concatenate(replay.before("y")), outputs(model, x=x)["y"])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=KeyError,
-    reason="pieces.reads takes the inputs of a graph inside a subgraph for values from outside",
-)
 def test_a_loop_inside_an_if(tmp_path: Path) -> None:
     model, x = typed(looping()), normal(3, 4, 8, 8)
     _, replay = replay_of(model, x, 3, tmp_path)

@@ -12,7 +12,6 @@ import onnx_ir as ir
 import pytest
 from correlated import lost
 from helpers import normal, outputs, parse
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from sampled import batches, copy_of, samples
 
 from edgecc import catalog
@@ -227,11 +226,6 @@ def test_a_large_network_is_watched_on_fewer_samples(tmp_path: Path) -> None:
     assert whole.weights == measure(copy_of(model), probes, [{"x": X[:4]}], tmp_path)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=InvalidArgument,
-    reason="survey._first cuts a batch of a network that takes no other size",
-)
 def test_a_batch_of_a_fixed_size_is_not_cut(tmp_path: Path) -> None:
     model = network(PLAIN + "y = Conv(d, w2)")
     dim = model.graph.input[0].type.tensor_type.shape.dim[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -29,6 +30,9 @@ def commands(document: str) -> list[str]:
 INSTALLING = [line for line in commands("README.md") if "venv" in line]
 USING = [line for line in commands("README.md") if "venv" not in line]
 EXAMPLES = commands("examples/README.md")
+DOCS = ("docs/calibration.md", "docs/planning.md")
+FILES = {"toml": "inputs.toml", "json": "prices.json"}
+"""What a block of each language in the documents is called in their commands."""
 
 
 @pytest.fixture
@@ -61,11 +65,37 @@ def test_the_commands_for_using_it(checkout: Path) -> None:
         pytest.skip("needs pip install 'edgecc[arm]'")
     assert USING
     for line in USING:
+        result = shell(line, checkout, EDGECC_ASSETS="")
+        assert result.returncode == 0, f"{line}\n{result.stderr}"
+        if "--macs" in line:
+            assert wording(result.stdout) == wording(blocks("README.md", "")[1])
+    assert (checkout / "for-rpi4" / "tvm" / "model.so").is_file()
+    models = [checkout / folder / "model.onnx" for folder in ("half", "again")]
+    assert models[0].read_bytes() == models[1].read_bytes()
+    assert share_of_macs(checkout / "half") <= 0.5
+    assert share_of_macs(checkout / "smallest") < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", DOCS)
+def test_the_commands_of_the_documents(checkout: Path, document: str) -> None:
+    for language, file in FILES.items():
+        for block in blocks(document, language):
+            (checkout / file).write_text(block)
+    for block in blocks(document, "python"):
+        subprocess.run([sys.executable, "-c", block], cwd=checkout, check=True)
+    assert commands(document)
+    for line in commands(document):
         result = shell(line, checkout)
         assert result.returncode == 0, f"{line}\n{result.stderr}"
-    assert (checkout / "for-rpi4" / "tvm" / "model.so").is_file()
-    models = [checkout / folder / "model.onnx" for folder in ("bundle", "again")]
-    assert models[0].read_bytes() == models[1].read_bytes()
+
+
+def test_every_rewrite_stands_in_the_readme() -> None:
+    from edgecc import catalog
+
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    every = {family.name for family in catalog.families()} | {"dac"}
+    assert sorted(rows) == sorted(every)
 
 
 def test_the_commands_of_the_example(checkout: Path) -> None:
@@ -106,6 +136,16 @@ def test_the_two_commands_on_a_fresh_machine(checkout: Path, line: str) -> None:
 def words(text: str) -> list[str]:
     """The words of a printed table, whatever its borders and widths."""
     return re.sub(r"[─-]{2,}", "", text).split()
+
+
+def wording(text: str) -> list[str]:
+    """The words without their numbers: a plan depends on the cores there are, and on rounding."""
+    return [re.sub(r"[\d.]+", "#", word).replace("cores", "core") for word in words(text)]
+
+
+def share_of_macs(bundle: Path) -> float:
+    macs = json.loads((bundle / "report.json").read_text())["macs"]
+    return float(macs["after"] / macs["before"])
 
 
 def arm_is_installed() -> bool:

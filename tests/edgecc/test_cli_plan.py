@@ -360,6 +360,7 @@ def test_a_bundle_explains_the_plan_that_it_was_built_by(place: Place) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_interrupted_plan_leaves_nothing(place: Place) -> None:
     model, calib, out = place
     code = "def score(session):\n    open('begun', 'w').close()\n    import time; time.sleep(60)\n"

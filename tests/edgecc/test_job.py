@@ -122,7 +122,7 @@ def test_debug_names_the_first_pass_that_changed_the_numbers(save: Save, tmp_pat
     assert report["debug"]["first_that_changed_the_numbers"] == "dac(rank=1)"
     written = sorted(p.name for p in folder.iterdir())
     assert len(written) == len(report["debug"]["passes"])
-    assert written[-1].endswith("_dac.onnx")
+    assert written[-1].endswith("_fold_gather.onnx")
     exact = job.build(save(NETWORK), passes="", debug_passes=folder, out=tmp_path / "out").report
     assert exact["debug"]["first_that_changed_the_numbers"] is None
 

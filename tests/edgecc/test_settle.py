@@ -119,24 +119,29 @@ def test_a_plan_followed_again_gives_the_same_bytes(
     assert any(decided(first.report).values())
 
 
-@pytest.mark.parametrize(
-    "samples",
-    [
-        None,
-        pytest.param(
-            16,
-            marks=pytest.mark.xfail(
-                strict=True, reason="a plan forgets how many samples were made up"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("samples", [None, 16])
 def test_synthetic_samples_are_made_again(model: Path, tmp_path: Path, samples: int | None) -> None:
     first = job.build(model, macs=0.5, families="basis", samples=samples, out=tmp_path / "first")
     assert first.report["calibration"]["name"] == "synthetic"
-    again = job.build(model, plan=tmp_path / "first" / "plan.json", out=tmp_path / "again")
-    assert again.report["calibration"]["samples"] == first.report["calibration"]["samples"]
+    plan = tmp_path / "first" / "plan.json"
+    again = job.build(model, plan=plan, samples=samples, out=tmp_path / "again")
+    assert again.report["calibration"]["samples"] == (samples or 128)
     assert bytes_of(again) == bytes_of(first)
+
+
+@pytest.mark.parametrize("other", [{"samples": 8}, {"calib": "synthetic"}, {"calib": "y.npz"}])
+def test_other_samples_than_a_plan_was_fitted_on(
+    model: Path, calib: Path, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    plan = job.build(model, passes="basis(rank=4)", calib=calib, out=tmp_path / "first").folder
+    np.savez(tmp_path / "y.npz", x=X[::-1])
+    asked: Any = {"calib": calib, **other}
+    if asked["calib"] == "y.npz":
+        asked["calib"] = tmp_path / "y.npz"
+    with pytest.raises(UsageError, match="the plan is fitted on other samples") as caught:
+        job.build(model, plan=plan / "plan.json", out=tmp_path / "again", **asked)
+    assert "give the same ones" in str(caught.value.hint)
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_plan_wants_the_samples_that_it_was_fitted_on(
@@ -149,11 +154,10 @@ def test_a_plan_wants_the_samples_that_it_was_fitted_on(
     assert not (tmp_path / "again").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="a file whose first word is synthetic is taken for that")
 def test_a_file_may_be_called_synthetic(model: Path, calib: Path, tmp_path: Path) -> None:
     mine = calib.rename(tmp_path / "synthetic but mine.npz")
     job.build(model, passes="basis(rank=4)", calib=mine, out=tmp_path / "first")
-    with pytest.raises(UsageError, match="fitted on calibration samples"):
+    with pytest.raises(UsageError, match="the plan is fitted on "):
         job.build(model, plan=tmp_path / "first" / "plan.json", out=tmp_path / "again")
 
 

@@ -18,6 +18,18 @@ ATTEMPTS = 5
 """How often the limit is moved until what producers are spared fits the budget."""
 
 
+CONVEXITY = 10.0
+
+
+def felt(error: float) -> float:
+    """Return what the loss of a share of a convolution's energy is taken for.
+
+    More than in proportion: a plan that starves a few convolutions is worse than the sum of their
+    errors, which are measured one by one (METHODS E.4).
+    """
+    return error + CONVEXITY * error**2
+
+
 @dataclass(frozen=True)
 class Selection:
     """One candidate of each row."""
@@ -60,7 +72,8 @@ class Planner:
             best = self._select(budgets, slack, credited=False)
         except BudgetError as error:
             impossible = error
-        for _ in range(ATTEMPTS if budgets and self._prunes else 0):
+        counted = bool(budgets) and all(b.quantity in ("macs", "params") for b in budgets)
+        for _ in range(ATTEMPTS if counted and self._prunes else 0):
             try:
                 found = self._select(budgets, slack, credited=True)
             except BudgetError:
@@ -98,7 +111,7 @@ class Planner:
 
     def _loss(self, selection: Selection) -> float:
         pairs = zip(self.rows, selection.chosen, strict=True)
-        return sum(self.weights.get(r.name, 1.0) * r.candidates[i].error for r, i in pairs)
+        return sum(self.weights.get(r.name, 1.0) * felt(r.candidates[i].error) for r, i in pairs)
 
     def _saved(self, quantity: str, selection: Selection) -> float:
         """What producers are spared, as their readers leave out channels."""
@@ -147,7 +160,7 @@ class Planner:
             [
                 Choice(
                     max(0.0, cost - (1 - candidate.reads) * spared[row.name]),
-                    self.weights.get(row.name, 1.0) * candidate.error,
+                    self.weights.get(row.name, 1.0) * felt(candidate.error),
                 )
                 for cost, candidate in zip(costs, row.candidates, strict=True)
             ]

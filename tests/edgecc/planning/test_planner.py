@@ -14,7 +14,7 @@ from sampled import Planned, cost_of, planned, samples
 from edgecc.errors import BudgetError
 from edgecc.planning.account import account
 from edgecc.planning.budget import Budget, Quantity
-from edgecc.planning.planner import Planner, Selection
+from edgecc.planning.planner import Planner, Selection, felt
 
 W = {
     "w0": normal(16, 4, 3, 3) / 6,
@@ -55,7 +55,9 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Planned:
 def predicted(planner: Planner, selection: Selection) -> float:
     """What the output feels, as the planner weighs it."""
     pairs = zip(selection.rows, selection.chosen, strict=True)
-    return sum(planner.weights[row.name] * row.candidates[index].error for row, index in pairs)
+    return sum(
+        planner.weights[row.name] * felt(row.candidates[index].error) for row, index in pairs
+    )
 
 
 def of(cost: Any, quantity: str) -> int:

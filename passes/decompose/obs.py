@@ -19,11 +19,8 @@ from scipy.linalg import cho_factor, cho_solve, lapack, solve_triangular
 from edgecc.calibration.statistics import Block
 from edgecc.conv import Array
 
-EXACT_COLUMNS = 1200
-"""Up to so many columns (128 channels of 3x3) one channel goes at a time. Beyond, one in `STEP` of
-those left: the one-by-one greedy choice among the `POOL` times as many that cost least."""
-STEP = 16
-POOL = 2
+PUT_OFF = 256
+"""Columns of the inverse whose loss is carried out in one product."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,55 +80,90 @@ def rankings(
 
 def eliminate(rows: Array, block: Block, inverse: Array, least: int) -> Ranking:
     """Lose one channel after the other, each time the one that costs least, down to `least`."""
-    channels, taps = block.channels, block.taps
-    weight, alive = rows.reshape(-1, channels, taps), np.arange(channels)
-    step = 1 if weight[0].size > EXACT_COLUMNS else channels
+    descent = _Descent(rows, inverse)
     gone: list[int] = []
     costs: list[float] = []
-    while len(alive) > least:
-        if step < channels:
-            step = max(1, len(alive) // STEP)
-        pool = np.argsort(losses(weight, inverse).sum(axis=0), kind="stable")[: POOL * step]
-        count = min(step, len(alive) - least)
-        picked, cost = _one_by_one(weight[:, pool], inverse[pool][:, :, pool], count)
-        gone += alive[pool[picked]].tolist()
-        costs += cost
-        weight, inverse = _without(weight, inverse, pool[picked])
-        alive = np.delete(alive, pool[picked])
-    lost = np.full(channels + 1, np.inf)
-    lost[len(alive) :] = np.cumsum([0.0, *costs])[::-1]
-    return Ranking(np.array([*alive, *reversed(gone)]), lost)
+    while block.channels - len(gone) > least:
+        channel, cost = descent.lose_cheapest()
+        gone.append(channel)
+        costs.append(cost)
+    lost = np.full(block.channels + 1, np.inf)
+    lost[block.channels - len(gone) :] = np.cumsum([0.0, *costs])[::-1]
+    left = np.setdiff1d(np.arange(block.channels), gone)
+    return Ranking(np.array([*left, *reversed(gone)]), lost)
 
 
-def _one_by_one(weight: Array, inverse: Array, count: int) -> tuple[list[int], list[float]]:
-    """The `count` channels to lose, in that order, and what each costs then."""
-    alive = np.arange(len(inverse))
-    gone: list[int] = []
-    costs: list[float] = []
-    while True:
-        scores = losses(weight, inverse).sum(axis=0)
-        cheapest = int(np.argmin(scores))
-        gone.append(int(alive[cheapest]))
-        costs.append(float(scores[cheapest]))
-        if len(gone) == count:
-            return gone, costs
-        weight, inverse = _without(weight, inverse, np.array([cheapest]))
-        alive = np.delete(alive, cheapest)
+class _Descent:
+    """Filters (n, d) and the inverse (d, d), as channels go one by one.
 
+    With `H_bb = L L^T`, `U = H_:b L^-T` and `V = W_b L^-T`, losing the channel b is
+    `H -= U U^T` and `W -= V U^T`. Both are put off until there are `PUT_OFF` columns of them, and
+    then done in one product; what the next choice needs is kept up to date: the blocks of H on the
+    diagonal, and `W_c^T W_c`, (c, taps, taps) each.
+    """
 
-def _without(weight: Array, inverse: Array, gone: Array) -> tuple[Array, Array]:
-    """The filters re-fitted without the channels `gone`, and the inverse of what is left of S."""
-    channels, taps = inverse.shape[:2]
-    left = np.delete(np.arange(channels), gone)
-    across = inverse[gone][:, :, left].reshape(len(gone) * taps, -1)
-    among = inverse[gone][:, :, gone].reshape(len(across), -1)
-    update = cho_solve(cho_factor(among), across)
-    refitted = weight[:, left].reshape(len(weight), -1)
-    refitted -= weight[:, gone].reshape(len(weight), -1) @ update
-    smaller = inverse.take(left, axis=0).take(left, axis=2).reshape(len(left) * taps, -1)
-    smaller -= across.T @ update
-    shape = (len(left), taps)
-    return refitted.reshape(-1, *shape), smaller.reshape(*shape, *shape)
+    def __init__(self, rows: Array, inverse: Array) -> None:
+        channels, self._taps = inverse.shape[:2]
+        size = channels * self._taps
+        self._inverse, self._filters = inverse.reshape(size, size), rows
+        self._alive = np.arange(channels)
+        self._start()
+
+    def lose_cheapest(self) -> tuple[int, float]:
+        """Lose the channel that costs least; return it, and what it costs."""
+        costs = (np.linalg.inv(self._diagonal) * self._gram).sum(axis=(1, 2))
+        costs[self._gone] = np.inf
+        cheapest = int(np.argmin(costs))
+        channel = int(self._alive[cheapest])
+        self._lose(cheapest)
+        return channel, max(0.0, float(costs[cheapest]))
+
+    def _lose(self, index: int) -> None:
+        here = slice(index * self._taps, (index + 1) * self._taps)
+        put_off, mixes = self._put_off[:, : self._count], self._mixes[:, : self._count]
+        columns = self._inverse[here].T - put_off @ put_off[here].T
+        filters = self._filters[:, here] - mixes @ put_off[here].T
+        lower = np.linalg.cholesky(columns[here])
+        columns = solve_triangular(lower, columns.T, lower=True).T  # (d, taps)
+        mix = solve_triangular(lower, filters.T, lower=True).T  # (n, taps)
+        across = mix.T @ self._filters - (mix.T @ mixes) @ put_off.T  # (taps, d)
+        by_channel = columns.reshape(-1, self._taps, self._taps)
+        across = across.reshape(self._taps, -1, self._taps).transpose(1, 0, 2)
+        across = by_channel @ (across - 0.5 * (mix.T @ mix) @ by_channel.transpose(0, 2, 1))
+        self._gram -= across + across.transpose(0, 2, 1)
+        self._diagonal -= by_channel @ by_channel.transpose(0, 2, 1)
+        self._diagonal[index] = np.eye(self._taps)
+        self._gone.append(index)
+        more = slice(self._count, self._count + self._taps)
+        self._put_off[:, more], self._mixes[:, more] = columns, mix
+        self._count += self._taps
+        if self._count + self._taps > self._put_off.shape[1]:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Carry out what was put off, on the channels that are left."""
+        put_off, mixes = self._put_off[:, : self._count], self._mixes[:, : self._count]
+        left = np.delete(np.arange(len(self._alive)), self._gone)
+        kept = columns(left, self._taps)
+        put_off = put_off[kept]
+        self._inverse = self._inverse[np.ix_(kept, kept)]
+        self._inverse -= put_off @ put_off.T
+        self._filters = self._filters[:, kept] - mixes @ put_off.T
+        self._alive = self._alive[left]
+        self._start()
+
+    def _start(self) -> None:
+        """Nothing is put off."""
+        channels, taps = len(self._alive), self._taps
+        by_channel = self._filters.reshape(-1, channels, taps).transpose(1, 2, 0)
+        self._gram = by_channel @ by_channel.transpose(0, 2, 1)
+        shape = (channels, taps, channels, taps)
+        self._diagonal = np.einsum("ctcu->ctu", self._inverse.reshape(shape)).copy()
+        most = max(PUT_OFF, taps)
+        self._put_off = np.empty((channels * taps, most))
+        self._mixes = np.empty((len(self._filters), most))
+        self._count = 0
+        self._gone: list[int] = []
 
 
 def by_magnitude(rows: Array, block: Block, least: int, most: int) -> Ranking:

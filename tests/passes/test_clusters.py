@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from correlated import oracle
+from scipy.optimize import linear_sum_assignment
 
-from passes.decompose.clusters import cluster, co_cluster
+from passes.decompose.clusters import assign, cluster, co_cluster
 
 
 def test_clusters_hold_as_much_as_those_of_the_reference() -> None:
@@ -37,3 +39,25 @@ def test_outputs_with_like_profiles_are_together_whatever_they_hold() -> None:
 def test_nothing_to_go_by_still_gives_equal_parts() -> None:
     for labels in (cluster(np.zeros((8, 4)), 4), *co_cluster(np.zeros((8, 12)), 4)):
         assert len(set(np.bincount(labels).tolist())) == 1
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8])
+@pytest.mark.parametrize("kind", ["random", "skewed", "ties", "all the same", "tiny"])
+def test_many_things_are_assigned_as_well_as_by_scipy(parts: int, kind: str) -> None:
+    random = np.random.default_rng(parts)
+    gain = random.normal(size=(320, parts))
+    if kind == "skewed":
+        gain += 3 * random.normal(size=parts)
+    elif kind == "ties":
+        gain = np.round(gain)
+    elif kind == "all the same":
+        gain[:] = gain[0]
+    elif kind == "tiny":
+        gain *= 1e-9
+    found = assign(gain)
+    assert (np.bincount(found, minlength=parts) == len(gain) // parts).all()
+    places = np.repeat(np.arange(parts), len(gain) // parts)
+    things, best = linear_sum_assignment(gain[:, places], maximize=True)
+    reached = gain[np.arange(len(gain)), found].sum()
+    wanted = gain[things, places[best]].sum()
+    assert reached == pytest.approx(wanted, abs=1e-10 * np.abs(gain).sum())

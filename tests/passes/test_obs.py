@@ -67,13 +67,12 @@ def test_what_is_lost_on_the_way_is_what_the_refit_loses() -> None:
             )
 
 
-def test_several_at_a_time_do_about_as_well_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("columns", [9, 18, 40, 1000])
+def test_how_much_is_put_off_changes_nothing(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     conv = conv_of(conv_model(16, 48, (3, 3)))
-    statistics = correlated(conv)
-    choices = ChannelPrune().choices(conv, 1)
-    exact = ChannelPrune().errors(conv, statistics, choices)
-    monkeypatch.setattr(obs, "EXACT_COLUMNS", 0)
-    coarse = ChannelPrune().errors(conv, statistics, choices)
-    np.testing.assert_allclose(coarse, exact, rtol=0.02)
-    projected = [choice.project(conv, statistics).error for choice in choices]
-    np.testing.assert_allclose(coarse, projected, rtol=1e-8)
+    (block,) = correlated(conv).blocks(conv)
+    way = obs.eliminate(block.weight, block, obs.inverse(block), 1)
+    monkeypatch.setattr(obs, "PUT_OFF", columns)
+    other = obs.eliminate(block.weight, block, obs.inverse(block), 1)
+    assert np.array_equal(other.channels, way.channels)
+    np.testing.assert_allclose(other.lost[1:], way.lost[1:], rtol=1e-9, atol=1e-12)

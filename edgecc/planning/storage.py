@@ -61,27 +61,29 @@ class Storage:
 
     def rest(self, before: int, rows: Iterable[Row]) -> int:
         """Return what stays of the network's `before`, whatever becomes of the rows, at most."""
-        going: dict[str, int] = {}
-        for row in rows:
-            weight = self.shared.get(row.name)
-            if weight is None or (self.apart and weight in self.free):
-                going[weight or f" {row.name}"] = row.candidates[0].params
-        return before + self.added - sum(going.values())
+        return before + self.added - self._once(rows, self.free if self.apart else frozenset())
 
     def left(self, before: int, chosen: Sequence[tuple[Row, Candidate]]) -> int:
         """Return what is stored of the network's `before`, at most: the re-fit adds no bias to
         layers before the first that is rewritten.
         """
-        made = sum(candidate.params for _, candidate in chosen if candidate.rewrite)
-        if not any(candidate.rewrite for _, candidate in chosen):
+        rewritten = [row for row, candidate in chosen if candidate.rewrite]
+        if not rewritten:
             return before
-        kept = {self.shared.get(row.name) for row, candidate in chosen if not candidate.rewrite}
-        gone: dict[str, int] = {}
-        for row, candidate in chosen:
-            weight = self.shared.get(row.name)
-            if candidate.rewrite and (weight is None or (weight in self.free - kept)):
-                gone[weight or f" {row.name}"] = row.candidates[0].params
-        return before + self.added + made - sum(gone.values())
+        made = sum(candidate.params for _, candidate in chosen if candidate.rewrite)
+        kept = {self.shared.get(row.name, "") for row, each in chosen if not each.rewrite}
+        return before + self.added + made - self._once(rewritten, self.free - kept)
+
+    def _once(self, rows: Iterable[Row], going: Collection[str]) -> int:
+        """The weights of the rows that share none, and once each of the shared ones in `going`."""
+        own, common = 0, {}
+        for row in rows:
+            params, weight = row.candidates[0].params, self.shared.get(row.name)
+            if weight is None:
+                own += params
+            elif weight in going:
+                common[weight] = params
+        return own + sum(common.values())
 
 
 def _added(node: ir.Node) -> int:

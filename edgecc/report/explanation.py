@@ -56,16 +56,14 @@ def _show_alternatives(out: Console, planning: Record) -> None:
 
 def _show_trials(out: Console, search: Record) -> None:
     """Show the networks that were tried for a loss that is allowed."""
-    rows = table(f"={search['quantity']} asked", "=reached", "=outputs moved", "=metric", "")
+    measured = {"error": "outputs moved", "metric": "metric"}
+    seen = [name for name in measured if any(name in tried for tried in search["trials"])]
+    head = [f"={search['quantity']} asked", "=reached", *(f"={measured[n]}" for n in seen), ""]
+    rows = table(*head)
     for tried in search["trials"]:
-        error, metric = tried.get("error"), tried.get("metric")
-        rows.add_row(
-            f"{tried['asked']:.3f}",
-            f"{tried['fraction']:.3f}",
-            "" if error is None else f"{error:.3g}",
-            "" if metric is None else f"{metric:.6g}",
-            "accepted" if tried["accepted"] else "refused",
-        )
+        told = ["-" if tried[name] is None else f"{tried[name]:.4g}" for name in seen]
+        verdict = "accepted" if tried["accepted"] else "refused"
+        rows.add_row(f"{tried['asked']:.3f}", f"{tried['fraction']:.3f}", *told, verdict)
     out.print(rows)
 
 

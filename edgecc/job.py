@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
-from edgecc import bundle, catalog, shapes
+from edgecc import bundle, catalog, distance, shapes
 from edgecc.calibration.batchnorm import channel_means
 from edgecc.conv import is_convolution
 from edgecc.cost import Ledger, count, parameters
@@ -171,7 +171,8 @@ def build(
             written = bundle.save_model(source.model, stage / bundle.MODEL)
         with clock.stage("verify"):
             outputs = proofs.run(written)
-            after = proofs.check_rewritten(outputs)
+            macs = ledger.costs[0].total.macs
+            after = distance.measure(proofs, written, outputs, rewriting.samples, macs)
         with clock.stage("lower"):
             artifact = lowering.build(written, board, stage)
             lowered = _check_lowered(lowering, artifact, stage, proofs, outputs)
@@ -190,7 +191,7 @@ def build(
                 source.record["sha256"],
                 decided,
                 catalog.passes(),
-                goal=rewriting.goal,
+                followed=rewriting.rewrites if isinstance(rewriting.rewrites, Plan) else None,
                 calibration=rewriting.samples_used,
             )
             (stage / bundle.PLAN).write_text(made.to_json())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,21 +48,33 @@ def run(model: Path, inputs: Arrays, *, hint: str | None = None) -> Arrays:
     Errors: `edgecc.errors.ModelError`, with `hint`, where onnxruntime takes the model or the
     inputs not.
     """
+    return next(run_each(model, [inputs], hint=hint))
+
+
+def run_each(model: Path, feeds: Iterable[Arrays], *, hint: str | None = None) -> Iterator[Arrays]:
+    """Yield a model's outputs for each of the feeds, the model opened once. Errors: as `run`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(
-            str(model), options, providers=["CPUExecutionProvider"]
-        )
-        results = _run_within_limit(session, inputs)
-    except Exception as error:  # onnxruntime raises a type of its own for each status
-        sizes = ", ".join(f"{name}:{','.join(map(str, a.shape))}" for name, a in inputs.items())
-        raise ModelError(
-            f"onnxruntime cannot run {model.name} at {sizes}: {_cause(error)}",
-            hint=hint or "edgecc checks every step in onnxruntime, so the model has to run there",
-        ) from None
+    session = None
+    for inputs in feeds:
+        try:
+            session = session or onnxruntime.InferenceSession(
+                str(model), options, providers=["CPUExecutionProvider"]
+            )
+            results = _run_within_limit(session, inputs)
+        except Exception as error:  # onnxruntime raises a type of its own for each status
+            sizes = ", ".join(f"{name}:{','.join(map(str, a.shape))}" for name, a in inputs.items())
+            raise ModelError(
+                f"onnxruntime cannot run {model.name} at {sizes}: {_cause(error)}",
+                hint=hint
+                or "edgecc checks every step in onnxruntime, so the model has to run there",
+            ) from None
+        yield _by_name(session, results)
+
+
+def _by_name(session: Any, results: Sequence[Any]) -> Arrays:
     outputs = dict(zip((value.name for value in session.get_outputs()), results, strict=True))
     if other := [name for name, array in outputs.items() if not isinstance(array, np.ndarray)]:
         raise ModelError(

@@ -50,6 +50,8 @@ class PlanFile(BaseModel):
     """The model it was made for; another one with the same names takes it too."""
     goal: dict[str, float | str] = {}
     """The budget it was made for; what stands here changes nothing."""
+    search: dict[str, Any] | None = None
+    """What was tried for it, where a loss was allowed; what stands here changes nothing."""
     calibration: SamplesUsed | None = None
     """None rewrites from the weights alone."""
     convolutions: dict[str, Step]
@@ -64,6 +66,8 @@ class Plan:
     steps: Mapping[str, ConvRewrite | None] = field(default_factory=dict)
     goal: Mapping[str, float | str] = field(default_factory=dict)
     calibration: SamplesUsed | None = None
+    search: Mapping[str, Any] | None = None
+    """What was tried for the goal, in the form of `edgecc.planning.search.Outcome.to_json`."""
 
     @classmethod
     def of(
@@ -72,10 +76,11 @@ class Plan:
         reports: Sequence[Report],
         known: Known,
         *,
-        goal: Mapping[str, float | str] | None = None,
+        followed: Plan | None = None,
         calibration: SamplesUsed | None = None,
     ) -> Plan:
-        """Return the plan that repeats what `reports` tell.
+        """Return the plan that repeats what `reports` tell; goal and search are of the plan that
+        they `followed`.
 
         It names every convolution of the network, and of what replaced them what was rewritten.
         """
@@ -86,7 +91,9 @@ class Plan:
                 made = make_pass(decision.by, decision.options, known)
                 assert isinstance(made, ConvRewrite)
                 steps[decision.node] = made
-        return cls(model_sha256, steps, goal or {}, calibration)
+        if followed is None:
+            return cls(model_sha256, steps, {}, calibration)
+        return cls(model_sha256, steps, followed.goal, calibration, followed.search)
 
     @classmethod
     def read(cls, path: Path, known: Known) -> Plan:
@@ -109,7 +116,7 @@ class Plan:
                 hint="build the model again with this edgecc for a new one",
             )
         steps = {name: _rewrite(name, step, known) for name, step in file.convolutions.items()}
-        return cls(file.model_sha256, steps, file.goal, file.calibration)
+        return cls(file.model_sha256, steps, file.goal, file.calibration, file.search)
 
     def __str__(self) -> str:
         return "plan"
@@ -120,6 +127,7 @@ class Plan:
             schema_version=SCHEMA_VERSION,
             model_sha256=self.model_sha256,
             goal=dict(self.goal),
+            search=dict(self.search) if self.search is not None else None,
             calibration=self.calibration,
             convolutions={
                 name: Step(

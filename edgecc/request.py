@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from edgecc.calibration.preprocessing import Preprocessing
-from edgecc.calibration.samples import MOST_SAMPLES
 from edgecc.errors import UsageError
 from edgecc.planning.budget import Goal
 from edgecc.planning.evaluate import Evaluation
@@ -65,8 +64,8 @@ class Request:
     """An .npz, a folder of images, or "synthetic"; None looks at the weights alone, but for a
     goal, which takes synthetic samples then."""
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    samples: int = MOST_SAMPLES
-    """How many samples are taken at most."""
+    samples: int | None = None
+    """How many samples are taken at most; None is `edgecc.calibration.samples.MOST_SAMPLES`."""
     relu_aware: bool = False
     """Look at the ReLU behind a convolution: slower, worth it at a third of the multiply-adds."""
     prices: str | Path | None = None
@@ -93,7 +92,7 @@ class Request:
             keep=asked.get("keep"),
             calib=asked.get("calib"),
             preprocessing=asked.get("preprocessing") or Preprocessing(),
-            samples=MOST_SAMPLES if (most := asked.get("samples")) is None else most,
+            samples=asked.get("samples"),
             relu_aware=asked.get("relu_aware", False),
             prices=asked.get("prices"),
         )
@@ -118,10 +117,36 @@ class Request:
                 "--families and --keep say what a plan may choose, and no plan is asked for",
                 hint="give a budget as well, as --macs 0.5; or the rewrite itself with --passes",
             )
-        if self.relu_aware and self.source is None:
+        if self.prices is not None and not self.goal:
+            raise UsageError(
+                "--prices say what operators cost, and no plan is asked for that weighs them",
+                hint="give a budget as well, as --latency 0.5",
+            )
+        if self.source is None:
+            self._check_without_samples()
+
+    def _check_without_samples(self) -> None:
+        """Refuse what is about samples; a plan may name synthetic ones."""
+        if self.relu_aware:
             raise UsageError(
                 "looking at the ReLU takes samples", hint="give --calib, or --calib synthetic"
             )
+        if self.plan is None:
+            self.check_samples_are_used()
+
+    def check_samples_are_used(self) -> None:
+        """Refuse what says how samples are read, for where there are none.
+
+        Errors: `edgecc.errors.UsageError`.
+        """
+        for name, given in (
+            ("--image-* and --preprocess say how samples become inputs", self.preprocessing.given),
+            ("--samples says how many are taken", self.samples is not None),
+        ):
+            if given:
+                raise UsageError(
+                    f"{name}, and there are no samples", hint="give --calib, or --calib synthetic"
+                )
 
     @property
     def source(self) -> str | Path | None:

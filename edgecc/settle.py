@@ -7,19 +7,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 from threadpoolctl import threadpool_limits
 
 from edgecc import catalog
 from edgecc.calibration.data import SYNTHETIC
-from edgecc.calibration.samples import Samples
+from edgecc.calibration.samples import MOST_SAMPLES, Samples
 from edgecc.cost import Cost, input_sizes
 from edgecc.errors import UsageError, did_you_mean
 from edgecc.plan import Plan
+from edgecc.planning.account import PRICED
 from edgecc.planning.make import Subject, planner_of, select
-from edgecc.planning.planner import Selection
-from edgecc.planning.search import Verdict
+from edgecc.planning.planner import Planner, Selection
+from edgecc.planning.prices import Prices
+from edgecc.planning.search import Outcome, Verdict
 from edgecc.planning.trial import Trial
 from edgecc.request import Request
 from edgecc.rewriting import Rewriting, Tell
@@ -64,7 +67,8 @@ def settle(request: Request, at: Workplace) -> Rewriting:
 def _samples(request: Request, source: str | Path | None, at: Workplace) -> Samples | None:
     if source is None:
         return None
-    return Samples.read(source, at.model, request.preprocessing, request.samples)
+    most = MOST_SAMPLES if request.samples is None else request.samples
+    return Samples.read(source, at.model, request.preprocessing, most)
 
 
 def _following(request: Request, plan: Plan, at: Workplace) -> Rewriting:
@@ -78,6 +82,8 @@ def _following(request: Request, plan: Plan, at: Workplace) -> Rewriting:
             )
         source = SYNTHETIC
     samples = _samples(request, source, at)
+    if samples is None:
+        request.check_samples_are_used()
     if used is not None and samples is not None and samples.data.sha256 != used.sha256:
         raise UsageError(
             f"the plan is fitted on other samples ({used.name})",
@@ -90,29 +96,14 @@ def _following(request: Request, plan: Plan, at: Workplace) -> Rewriting:
 
 def _planned(request: Request, samples: Samples, at: Workplace) -> Rewriting:
     """Make a plan; where a loss is allowed, rewrite copies of the network to see what it is."""
-    digest = f"{at.sha256} edgecc {version('edgecc')}"
-    sizes = input_sizes(at.model, at.inputs, catalog.infer_shapes)
-    kept = _kept(request.keep, sizes)
-    sizes = {name: size for name, size in sizes.items() if name not in kept}
-    subject = Subject(at.model, digest, at.whole, sizes, at.macs)
-    families = catalog.families(request.families)
-    prices = catalog.prices(at.board, Path(request.prices) if request.prices else None)
+    planner = _planner(request, samples, at)
 
-    def with_steps(selection: Selection) -> Rewriting:
-        plan = Plan(at.sha256, selection.steps, request.goal.to_json())
-        return Rewriting(plan, samples, request.relu_aware)
-
-    with threadpool_limits(limits=1, user_api="blas"):
-        planner = planner_of(
-            subject,
-            samples,
-            families,
-            prices,
-            at.board.granule,
-            at.scratch,
-            at.tell,
-            patient=request.families is not None,
-        )
+    def with_steps(
+        selection: Selection, outcome: Outcome | None = None, told: dict[str, Any] | None = None
+    ) -> Rewriting:
+        tried = outcome.to_json() if outcome else None
+        plan = Plan(at.sha256, selection.steps, request.goal.to_json(), search=tried)
+        return Rewriting(plan, samples, request.relu_aware, told)
 
     def judge(selection: Selection) -> Verdict:
         copy = at.model.clone()
@@ -128,9 +119,36 @@ def _planned(request: Request, samples: Samples, at: Workplace) -> Rewriting:
             catalog.open_model,
             at.scratch,
         )
-    selection, account = select(planner, request.goal, judge, at.tell)
-    made = with_steps(selection)
-    return Rewriting(made.rewrites, samples, request.relu_aware, account)
+    made = select(planner, request.goal, judge, at.tell)
+    return with_steps(made.selection, made.outcome, made.account)
+
+
+def _planner(request: Request, samples: Samples, at: Workplace) -> Planner:
+    """Survey the network for what a plan may choose."""
+    digest = f"{at.sha256} edgecc {version('edgecc')}"
+    sizes = input_sizes(at.model, at.inputs, catalog.infer_shapes)
+    kept = _kept(request.keep, sizes)
+    sizes = {name: size for name, size in sizes.items() if name not in kept}
+    families, prices = catalog.families(request.families), _prices(request, at.board)
+    with threadpool_limits(limits=1, user_api="blas"):
+        return planner_of(
+            Subject(at.model, digest, at.whole, sizes, at.macs),
+            samples,
+            families,
+            prices,
+            at.board.granule,
+            at.scratch,
+            at.tell,
+            patient=request.families is not None,
+        )
+
+
+def _prices(request: Request, board: Target) -> Prices | None:
+    """What operators cost on the board; None where nobody knows, and nobody asks."""
+    asked = any(budget.quantity in PRICED for budget in request.goal.budgets)
+    if board.peaks is None and request.prices is None and not asked:
+        return None
+    return catalog.prices(board, Path(request.prices) if request.prices else None)
 
 
 def _kept(patterns: str | None, names: Iterable[str]) -> set[str]:

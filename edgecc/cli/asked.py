@@ -14,7 +14,10 @@ BUDGET, CALIBRATION = "Budget", "Calibration"
 
 Passes = Annotated[
     str | None,
-    typer.Option(help='Rewrites, as "dac(rank=4)"; "" rewrites nothing. Default: the target\'s.'),
+    typer.Option(
+        help='Rewrites, as "dac(rank=4)" or "basis(energy=0.9)": the energy of the outputs with '
+        '--calib, of the weights without. "" rewrites nothing. Default: the target\'s.'
+    ),
 ]
 Plan = Annotated[
     Path | None, typer.Option(help="A plan.json, instead of --passes.", show_default=False)
@@ -75,7 +78,8 @@ Eval = Annotated[
 Families = Annotated[
     str | None,
     typer.Option(
-        help='The rewrites a plan may choose, as "basis, spatial_svd". Default: all.',
+        help='The rewrites a plan may choose, as "basis, spatial_svd"; with the options given, as '
+        '"msgc(heads=8)". Default: all.',
         rich_help_panel=BUDGET,
     ),
 ]
@@ -90,7 +94,7 @@ Keep = Annotated[
 Prices = Annotated[
     Path | None,
     typer.Option(
-        help="Measured layer times of the target (JSON), for --latency and --energy.",
+        help="Measured layer times of the target (JSON), for a budget.",
         metavar="FILE",
         rich_help_panel=BUDGET,
     ),

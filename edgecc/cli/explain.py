@@ -52,7 +52,7 @@ def explain(
       edgecc explain model-host
     """
     from edgecc import bundle, job
-    from edgecc.report.tables import show_explanation
+    from edgecc.report.explanation import show_explanation
 
     if model.is_dir():
         found = bundle.read(model)[0]

@@ -10,15 +10,16 @@ from edgecc.planning.knapsack import Choice, Standing, frontier
 from edgecc.planning.planner import Planner, Selection
 from edgecc.planning.table import Row
 
-QUANTITIES = ("macs", "params", "latency", "energy")
+COUNTED, PRICED = ("macs", "params"), ("latency", "energy")
 
 
 def account(planner: Planner, selection: Selection, budgets: Sequence[Budget]) -> dict[str, Any]:
     """Describe a plan: what it predicts, and by convolution what else there was."""
     quantity = budgets[0].quantity if budgets else "macs"
+    told = COUNTED if planner.prices is None else COUNTED + PRICED
     return {
-        "prices": planner.prices.name,
-        "predicted": {name: round(planner.fraction(name, selection), 4) for name in QUANTITIES},
+        "prices": planner.prices.name if planner.prices else None,
+        "predicted": {name: round(planner.fraction(name, selection), 4) for name in told},
         "convolutions": {
             row.name: {
                 "weight": round(planner.weights.get(row.name, 1.0), 4),
@@ -37,13 +38,11 @@ def _alternatives(planner: Planner, quantity: str, row: Row, chosen: int) -> lis
         Choice(cost, candidate.error) for cost, candidate in zip(costs, row.candidates, strict=True)
     ]
     standings = frontier(choices)
-    nearest: dict[str, int] = {}
+    nearest = {row.candidates[chosen].family: chosen}
     for index, candidate in enumerate(row.candidates):
-        name = candidate.family or "dense"
-        best = nearest.get(name)
-        gap = abs(costs[index] - costs[chosen])
-        if best is None or gap < abs(costs[best] - costs[chosen]):
-            nearest[name] = index
+        best = nearest.setdefault(candidate.family, index)
+        if best != chosen and abs(costs[index] - costs[chosen]) < abs(costs[best] - costs[chosen]):
+            nearest[candidate.family] = index
     return [
         {
             "family": row.candidates[index].family,

@@ -19,7 +19,8 @@ from edgecc.planning.budget import Budget, Goal
 from edgecc.planning.feeds import feeds
 from edgecc.planning.planner import Planner, Selection
 from edgecc.planning.prices import Prices
-from edgecc.planning.search import Verdict, smallest
+from edgecc.planning.search import Outcome, Verdict, smallest
+from edgecc.planning.storage import Storage
 from edgecc.planning.survey import survey
 from edgecc.rewrite import ConvRewrite
 
@@ -45,7 +46,7 @@ def planner_of(
     subject: Subject,
     samples: Samples,
     families: Sequence[ConvRewrite],
-    prices: Prices,
+    prices: Prices | None,
     granule: int,
     scratch: Path,
     tell: Tell,
@@ -70,21 +71,34 @@ def planner_of(
         macs=subject.whole.macs,
     )
     return Planner(
-        found.rows, found.weights, prices, subject.whole, feeds(subject.model), subject.macs
+        found.rows,
+        found.weights,
+        prices,
+        subject.whole,
+        feeds(subject.model),
+        subject.macs,
+        Storage.of(subject.model, subject.sizes),
     )
 
 
-def select(
-    planner: Planner, goal: Goal, judge: Callable[[Selection], Verdict], tell: Tell
-) -> tuple[Selection, dict[str, Any]]:
-    """Return what the goal asks for, and its account; `judge` is asked where a loss is allowed.
+@dataclass(frozen=True)
+class Made:
+    """What a goal was met by, and how it came to that."""
+
+    selection: Selection
+    account: dict[str, Any]
+    outcome: Outcome | None = None
+    """What was tried, where a loss is allowed."""
+
+
+def select(planner: Planner, goal: Goal, judge: Callable[[Selection], Verdict], tell: Tell) -> Made:
+    """Return what the goal asks for; `judge` is asked where a loss is allowed.
 
     Errors: `edgecc.errors.BudgetError` with the nearest budget that can be met.
     """
     budgets = list(goal.budgets)
-    if goal.allows_loss:
-        within = budgets or [Budget("macs", 1.0)]
-        selection = smallest(planner, within, judge, tell)
-    else:
+    if not goal.allows_loss:
         selection = planner.within(budgets)
-    return selection, account(planner, selection, budgets)
+        return Made(selection, account(planner, selection, budgets))
+    found = smallest(planner, budgets or [Budget("macs", 1.0)], judge, tell)
+    return Made(found.selection, account(planner, found.selection, budgets), found)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgecc.cost import Cost
 from edgecc.errors import BudgetError
 from edgecc.layers import Layer
+from edgecc.planning.beam import ROUNDING
 from edgecc.planning.budget import Budget
 from edgecc.planning.knapsack import Choice, Unreachable, choose_all
 from edgecc.planning.prices import Prices
-from edgecc.planning.table import Row
+from edgecc.planning.storage import Storage
+from edgecc.planning.table import Candidate, Row
 from edgecc.rewrite import ConvRewrite
 
 ATTEMPTS = 5
@@ -51,13 +53,16 @@ class Planner:
     rows: Sequence[Row]
     weights: Mapping[str, float]
     """By convolution, what the loss of all its output's energy would cost."""
-    prices: Prices
+    prices: Prices | None
+    """None where nothing is known of the target's time and energy, and nobody asks."""
     whole: Cost
     """The network as it is, with what is not in the rows."""
     feeds: Mapping[str, str] = field(default_factory=dict)
     """By convolution the one that it alone reads: channels left out in the one go in the other."""
     macs: Mapping[str, int] = field(default_factory=dict)
     """By convolution, what it takes as it is, with the batch that the network has."""
+    storage: Storage = field(default_factory=Storage)
+    """Weights that convolutions share, and biases that the re-fit adds."""
     _costs: dict[str, list[list[float]]] = field(default_factory=dict)
 
     def within(self, budgets: Sequence[Budget]) -> Selection:
@@ -65,6 +70,31 @@ class Planner:
 
         Errors: `edgecc.errors.BudgetError` with the nearest budget that can be met.
         """
+        readings = self._readings([budget.quantity for budget in budgets])
+        tried = [planner._attempt(budgets) for planner in readings]
+        found = [each for each in tried if isinstance(each, Selection)]
+        as_it_is = Selection(self.rows, [0] * len(self.rows))
+        if all(self.fraction(b.quantity, as_it_is) <= b.fraction + ROUNDING for b in budgets):
+            found.append(as_it_is)
+        if not found:
+            raise next(each for each in tried if isinstance(each, BudgetError))
+        return min(found, key=self._loss)
+
+    def _readings(self, quantities: Sequence[str]) -> list[Planner]:
+        """How weights that are shared may be counted, the reading that reaches less first."""
+        if "params" not in quantities:
+            return [self]
+        found = [replace(self, storage=each, _costs={}) for each in self.storage.readings()]
+        return sorted(found, key=lambda planner: planner._smallest("params"))
+
+    def _attempt(self, budgets: Sequence[Budget]) -> Selection | BudgetError:
+        try:
+            return self._within(budgets)
+        except BudgetError as error:
+            return error
+
+    def _within(self, budgets: Sequence[Budget]) -> Selection:
+        """Do as `within`, shared weights counted in one way."""
         slack = [1.0] * len(budgets)
         best: Selection | None = None
         impossible: BudgetError | None = None
@@ -125,15 +155,27 @@ class Planner:
 
     def fraction(self, quantity: str, selection: Selection) -> float:
         """What a selection leaves of a quantity, predicted, as a fraction of the original."""
-        costs = self._cost(quantity)
-        spent = sum(row[index] for row, index in zip(costs, selection.chosen, strict=True))
-        spent -= self._saved(quantity, selection)
-        return (spent + self._rest(quantity)) / (self._before(quantity) or 1.0)
+        pairs = list(zip(self.rows, selection.chosen, strict=True))
+        if quantity == "params":
+            chosen = [(row, row.candidates[index]) for row, index in pairs]
+            left = float(self.storage.left(self.whole.params, chosen))
+        else:
+            costs = zip(self._cost(quantity), selection.chosen, strict=True)
+            left = sum(row[index] for row, index in costs) + self._rest(quantity)
+        return self._ratio(quantity, left - self._saved(quantity, selection))
 
     def smallest(self, quantity: str) -> float:
         """The smallest fraction of a quantity that any selection reaches."""
+        return min(1.0, self._readings([quantity])[0]._smallest(quantity))
+
+    def _smallest(self, quantity: str) -> float:
         spent = sum(min(row) for row in self._cost(quantity))
-        return (spent + self._rest(quantity)) / (self._before(quantity) or 1.0)
+        return self._ratio(quantity, spent + self._rest(quantity))
+
+    def _ratio(self, quantity: str, left: float) -> float:
+        """The fraction that is left; of nothing, all."""
+        before = self._before(quantity)
+        return left / before if before else 1.0
 
     def cost(self, quantity: str, layers: Sequence[Layer]) -> float:
         """What operators cost, in the unit of the quantity."""
@@ -141,6 +183,8 @@ class Planner:
             return float(sum(layer.macs for layer in layers))
         if quantity == "params":
             return float(sum(layer.params for layer in layers))
+        if self.prices is None:
+            raise ValueError(f"the target has no prices for {quantity}")
         price = self.prices.latency_ms if quantity == "latency" else self.prices.energy_mj
         return price(layers)
 
@@ -170,13 +214,15 @@ class Planner:
     def _cost(self, quantity: str) -> list[list[float]]:
         if quantity not in self._costs:
             self._costs[quantity] = [
-                [
-                    self._times(quantity, row) * self.cost(quantity, candidate.layers)
-                    for candidate in row.candidates
-                ]
+                [self._price(quantity, row, candidate) for candidate in row.candidates]
                 for row in self.rows
             ]
         return self._costs[quantity]
+
+    def _price(self, quantity: str, row: Row, candidate: Candidate) -> float:
+        if quantity == "params" and candidate.rewrite is None:
+            return float(self.storage.kept(row.name, candidate.params))
+        return self._times(quantity, row) * self.cost(quantity, candidate.layers)
 
     def _times(self, quantity: str, row: Row) -> float:
         """How many samples a convolution sees for each of the network's inputs."""
@@ -192,9 +238,13 @@ class Planner:
 
     def _rest(self, quantity: str) -> float:
         """What is not in the rows, and stays."""
+        if quantity == "params":
+            return float(self.storage.rest(self.whole.params, self.rows))
         return self._before(quantity) - sum(row[0] for row in self._cost(quantity))
 
     def _limit(self, budget: Budget, slack: float = 1.0) -> float:
+        if not self._before(budget.quantity):
+            return 0.0 if budget.fraction == 1 else -1.0  # of nothing there is no part
         return slack * budget.fraction * self._before(budget.quantity) - self._rest(budget.quantity)
 
     def _impossible(self, budgets: Sequence[Budget], reachable: Sequence[float]) -> BudgetError:
@@ -202,7 +252,7 @@ class Planner:
         asked = ", ".join(f"--{b.quantity} {b.fraction:g}" for b in budgets)
         nearest = []
         for budget, cost in zip(budgets, reachable, strict=True):
-            fraction = (cost + self._rest(budget.quantity)) / (self._before(budget.quantity) or 1)
+            fraction = self._ratio(budget.quantity, cost + self._rest(budget.quantity))
             nearest.append(f"--{budget.quantity} {min(1.0, int(fraction * 1000 + 1) / 1000):g}")
         return BudgetError(
             f"no rewrite of this network comes down to {asked}",

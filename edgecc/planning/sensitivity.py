@@ -1,8 +1,9 @@
 """How much the network's output feels an error in each layer, measured.
 
 Each layer in turn loses the least of its output's principal components, some 5 % of the energy,
-as a decomposition would; how far the outputs move, over what was lost, is its weight. No labels,
-no gradients: what the output feels is seen in onnxruntime.
+as a decomposition would; how far the outputs move, over what was lost, is its weight. A single
+filter has no components to lose, and shrinks instead. No labels, no gradients: what the output
+feels is seen in onnxruntime.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import onnx_ir as ir
 from edgecc.bundle import save_model
 from edgecc.calibration.collect import Layer
 from edgecc.calibration.refit import refit
+from edgecc.calibration.statistics import Block
 from edgecc.conv import Array, Conv, read
 from edgecc.errors import ModelError
 from edgecc.rewrite import corrected_bias
@@ -42,18 +44,15 @@ class Probe:
 def probe(layer: Layer) -> Probe | None:
     """Return `layer` with the tail of its output's components lost.
 
-    None where there is nothing to lose (one filter a group).
+    None where there is nothing to lose (no output ever changes), and for depthwise convolutions,
+    which no plan rewrites.
     """
-    conv, parts, lost, energy = layer.conv, [], 0.0, 0.0
-    for block in layer.statistics.blocks(conv):
-        values, vectors = np.linalg.eigh(block.times(block.weight) @ block.weight.T)
-        values = np.maximum(values, 0.0)
-        cut = int(np.searchsorted(np.cumsum(values), LOST * values.sum(), side="right"))
-        cut = min(max(cut, 1), len(values) - 1)
-        kept = vectors[:, cut:]
-        parts.append(kept @ (kept.T @ block.weight))
-        lost, energy = lost + float(values[:cut].sum()), energy + float(values.sum())
-    if lost <= 0:
+    conv = layer.conv
+    if conv.is_depthwise:
+        return None
+    blocks = list(layer.statistics.blocks(conv))
+    parts, lost = zip(*map(_diminished, blocks), strict=True)
+    if sum(lost) <= 0:
         return None
     weight = np.stack(parts)
     bias = corrected_bias(conv, weight, layer.statistics)
@@ -61,8 +60,20 @@ def probe(layer: Layer) -> Probe | None:
     return Probe(
         weight.reshape(conv.weight.shape).astype(dtype),
         np.zeros(conv.out_channels, dtype) if bias is None else bias.astype(dtype),
-        lost / energy,
+        sum(lost) / sum(block.energy(block.weight) for block in blocks),
     )
+
+
+def _diminished(block: Block) -> tuple[Array, float]:
+    """The filters of one group (n, d) with something lost, and its energy."""
+    if len(block.weight) == 1:
+        return (1 - LOST**0.5) * block.weight, LOST * block.energy(block.weight)
+    values, vectors = np.linalg.eigh(block.times(block.weight) @ block.weight.T)
+    values = np.maximum(values, 0.0)
+    cut = int(np.searchsorted(np.cumsum(values), LOST * values.sum(), side="right"))
+    cut = min(max(cut, 1), len(values) - 1)
+    kept = vectors[:, cut:]
+    return kept @ (kept.T @ block.weight), float(values[:cut].sum())
 
 
 def measure(

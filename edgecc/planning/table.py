@@ -132,7 +132,7 @@ def _row(
         refusal = family.refuse(conv)
         if refusal is None and not patient and family.effort(conv) > MOST_EFFORT:
             refusal = Refusal("its search is long here; name it in --families to insist")
-        choices = [] if refusal else list(family.choices(conv, granule))
+        choices = [] if refusal else _offered(family, layer, found[0].macs, sizes, granule)
         if not patient:
             choices = choices[:: 1 + min(conv.patch_size // LARGE_PATCH, 2)]
         if not choices:
@@ -143,3 +143,20 @@ def _row(
         ):
             found.append(Candidate(choice, error, tuple(choice.layers(conv, sizes))))
     return Row(layer.node.name or "", tuple(found), refusals)
+
+
+def _offered(
+    family: ConvRewrite, layer: Collected, macs: int, sizes: Sizes, granule: int
+) -> list[ConvRewrite]:
+    """The choices that have the options which the user gave; where none has, what they settle to
+    if that saves any of the `macs`.
+    """
+    choices, given = list(family.choices(layer.conv, granule)), family.options()
+    agreeing = [c for c in choices if all(getattr(c, k) == v for k, v in given.items())]
+    if agreeing or not given:
+        return list(agreeing)
+    settled = family.settle(layer.conv, layer.statistics)
+    if isinstance(settled, Refusal):
+        return []
+    saves = sum(each.macs for each in settled.layers(layer.conv, sizes)) < macs
+    return [settled] if saves else []

@@ -42,17 +42,18 @@ class Trial:
 
     def __call__(self, model: ir.Model) -> Verdict:
         """Judge a rewritten network. Errors: `edgecc.errors.UsageError` of the evaluation."""
-        told, accepted = [], True
+        told, accepted, measured = [], True, {}
         with self._session(model) as session:
             if self._goal.max_error is not None:
-                error = self._error(session)
+                measured["error"] = error = self._error(session)
                 accepted &= error <= self._goal.max_error
                 told.append(f"outputs moved by {error:.3g}")
             if self._goal.max_drop is not None and self._evaluation is not None:
-                score = self._evaluation.score(session)
+                measured["metric"] = score = self._evaluation.score(session)
                 accepted &= self._score - score <= self._goal.max_drop.allowed(self._score)
                 told.append(f"metric {score:.6g}, was {self._score:.6g}")
-        return Verdict(bool(accepted), ", ".join(told))
+        original = {"metric": self._score} if "metric" in measured else {}
+        return Verdict(bool(accepted), ", ".join(told), measured, original)
 
     def _session(self, model: ir.Model) -> Session:
         save_model(model, self._folder / MODEL)

@@ -9,8 +9,10 @@ import onnx_ir as ir
 
 from edgecc.conv import ints
 from edgecc.cost import Cost, Costs
+from edgecc.distance import Distance
 from edgecc.oracle import Difference, worst
 from edgecc.pipeline import Report
+from edgecc.plan import Plan
 from edgecc.rewrite import Decision
 from edgecc.rewriting import Rewriting
 from edgecc.shapes import Shapes
@@ -46,10 +48,12 @@ def of_build(model: dict[str, Any], target: str, rewrites: str, shapes: Shapes) 
 
 
 def of_rewriting(rewriting: Rewriting) -> dict[str, Any]:
-    """What the convolutions were fitted on, and what a planner chose among."""
-    samples = rewriting.samples
+    """What the convolutions were fitted on, what was tried, and what a planner chose among."""
+    samples, plan = rewriting.samples, rewriting.rewrites
+    search = plan.search if isinstance(plan, Plan) else None
     return {
         "goal": dict(rewriting.goal),
+        "search": dict(search) if search is not None else None,
         "calibration": samples.describe() if samples else None,
         "planning": rewriting.account,
     }
@@ -68,13 +72,16 @@ def of_costs(params: int, ledger: Sequence[Costs]) -> dict[str, Any]:
 def of_verify(
     proofs: Proofs,
     prepared: Difference,
-    rewritten: Mapping[str, Difference],
+    rewritten: Distance,
     lowered: Difference | None,
 ) -> dict[str, Any]:
-    """Output errors: of the whole rewrite against the original, and of the steps that are exact."""
+    """Output errors: of the whole rewrite against the original, and of the steps that are exact;
+    those are taken on `inputs`.
+    """
     return {
-        **worst(rewritten).to_json(),
-        "outputs": {name: found.to_json() for name, found in rewritten.items()},
+        **worst(rewritten.outputs).to_json(),
+        "outputs": {name: found.to_json() for name, found in rewritten.outputs.items()},
+        "on": dict(rewritten.on),
         "inputs": proofs.used,
         "prepared": prepared.to_json(),
         "lowered": lowered.to_json() if lowered else None,
@@ -124,8 +131,14 @@ def of_convolution(node: ir.Node, cost: Cost) -> dict[str, Any]:
 def _decision(
     decision: Decision, before: Mapping[str, Cost], after: Mapping[str, Cost]
 ) -> dict[str, Any]:
-    old = before.get(decision.node, Cost())
-    new = sum((after.get(name, Cost()) for name in decision.made), Cost()) if decision.made else old
+    """The costs before are None of what stood in the network only in between: what one rewrite
+    made and another replaced. Inside subgraphs nothing is counted.
+    """
+    old = new = before.get(decision.node)
+    if decision.made:
+        new = sum((after.get(name, Cost()) for name in decision.made), Cost())
+    elif old is None:
+        old = new = after.get(decision.node)
     return {
         "convolution": decision.node,
         "family": decision.by if decision.applied else None,
@@ -134,8 +147,8 @@ def _decision(
         "refusal": decision.refusal,
         "error": decision.error,
         "nodes": list(decision.made) or [decision.node],
-        "macs": {"before": old.macs, "after": new.macs},
-        "params": {"before": old.params, "after": new.params},
+        "macs": {"before": old.macs if old else None, "after": new.macs if new else None},
+        "params": {"before": old.params if old else None, "after": new.params if new else None},
     }
 
 

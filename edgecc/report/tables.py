@@ -16,8 +16,8 @@ def show_build(out: Console, notes: Console, folder: str, report: Record) -> Non
     """Show what a build won and cost."""
     artifact, verify = report["artifact"], report["verify"]
     out.print(f"{report['model']['name']} for {report['target']}, by {artifact['backend']}\n")
-    out.print(_summary(report))
-    if line := _planned_line(report):
+    out.print(summary(report))
+    for line in planned_lines(report):
         out.print(line)
     out.print(_error_line(verify))
     done, of = _rewritten(report["decisions"])
@@ -28,49 +28,6 @@ def show_build(out: Console, notes: Console, folder: str, report: Record) -> Non
         notes.print(f"note: {note}")
 
 
-def show_explanation(out: Console, report: Record) -> None:
-    """Show the decision for each convolution, then what the other passes did."""
-    table = _table("convolution", "rewritten by", "=MACs before", "=after", "=error", "why not")
-    for d in report["decisions"]:
-        options = ", ".join(f"{k}={v}" for k, v in (d["options"] or {}).items())
-        by = f"{d['family']}({options})" if d["family"] else "-"
-        error = "" if d["error"] is None else f"{d['error']:.3g}"
-        why = f"{d['refused_by']}: {d['refusal']}" if d["refusal"] else ""
-        macs = d["macs"]
-        table.add_row(
-            d["convolution"], by, _short(macs["before"]), _short(macs["after"]), error, why
-        )
-    out.print(table)
-    if planning := report.get("planning"):
-        _show_alternatives(out, planning)
-    out.print(_summary(report))
-    if line := _planned_line(report):
-        out.print(line)
-    for entry in report["passes"]:
-        if entry["applied"] or entry["refused"]:
-            out.print(f"{entry['pass']}: {len(entry['applied'])} applied")
-        for refused in entry["refused"]:
-            out.print(f"  {refused['node']} refused: {refused['what']}")
-
-
-def _show_alternatives(out: Console, planning: Record) -> None:
-    """Show what else each convolution could have become, at about the same price."""
-    table = _table("convolution", "=weight", "could be", "=MACs", "=error", "why not")
-    for name, row in planning["convolutions"].items():
-        for number, other in enumerate(row["alternatives"]):
-            options = ", ".join(f"{k}={v}" for k, v in other["options"].items())
-            what = f"{other['family']}({options})" if other["family"] else "as it is"
-            head = (name, f"{row['weight']:.3g}") if number == 0 else ("", "")
-            why = other["why"]
-            table.add_row(*head, what, _short(other["macs"]), f"{other['error']:.3g}", why)
-        reasons: dict[str, list[str]] = {}
-        for family, why in row["refused"].items():
-            reasons.setdefault(why, []).append(family)
-        for why, families in reasons.items():
-            table.add_row("", "", ", ".join(families), "", "", f"refused: {why}")
-    out.print(table)
-
-
 def show_model(out: Console, found: Record) -> None:
     """Show a model's convolutions, operators and totals."""
     model = found["model"]
@@ -79,22 +36,22 @@ def show_model(out: Console, found: Record) -> None:
         for tensor in model[kind]:
             sizes = "x".join("?" if s is None else str(s) for s in tensor["shape"])
             out.print(f"{kind[:-1]:7} {tensor['name']}  {tensor['dtype']} {sizes}")
-    table = _table("convolution", "weight", "stride", "groups", "=MACs", "=share", "=parameters")
+    rows = table("convolution", "weight", "stride", "groups", "=MACs", "=share", "=parameters")
     for conv in found["convolutions"]:
-        table.add_row(
+        rows.add_row(
             conv["name"],
             "x".join(map(str, conv["weight"])),
             "x".join(map(str, conv["strides"])),
             str(conv["groups"]),
-            _short(conv["macs"]),
+            short(conv["macs"]),
             f"{conv['macs'] / max(found['macs'], 1):.1%}",
-            _short(conv["params"]),
+            short(conv["params"]),
         )
-    out.print(table)
+    out.print(rows)
     kinds = ", ".join(f"{count} {kind}" for kind, count in found["operators"].items())
     out.print(f"prepared, it has {kinds}")
     out.print(
-        f"{_short(found['macs'])} multiply-adds, {_short(found['params'])} parameters in the file"
+        f"{short(found['macs'])} multiply-adds, {short(found['params'])} parameters in the file"
     )
     for note in _notes(found):
         out.print(f"note: {note}")
@@ -108,11 +65,11 @@ def show_passes(out: Console, found: Sequence[Record], *, whole: bool) -> None:
             options = ", ".join(f"{k}: {v}" for k, v in entry["options"].items())
             out.print(f"\noptions: {options or 'none'}")
         return
-    table = _table("room", "pass", "options", "exact", "what it does")
+    rows = table("room", "pass", "options", "exact", "what it does")
     for entry in found:
         options, exact = ", ".join(entry["options"]), "yes" if entry["exact"] else "at full rank"
-        table.add_row(entry["room"], entry["name"], options, exact, entry["summary"])
-    out.print(table)
+        rows.add_row(entry["room"], entry["name"], options, exact, entry["summary"])
+    out.print(rows)
 
 
 def show_targets(out: Console, found: Sequence[Record], *, whole: bool) -> None:
@@ -122,12 +79,12 @@ def show_targets(out: Console, found: Sequence[Record], *, whole: bool) -> None:
             for key, value in entry.items():
                 out.print(f"{key:14} {value}")
         return
-    table = _table("target", "backends (default first)", "default passes", "board")
+    rows = table("target", "backends (default first)", "default passes", "board")
     for entry in found:
         others = [name for name in entry["backends"] if name != entry["backend"]]
         backends = ", ".join([entry["backend"], *others])
-        table.add_row(entry["name"], backends, entry["passes"], entry["title"])
-    out.print(table)
+        rows.add_row(entry["name"], backends, entry["passes"], entry["title"])
+    out.print(rows)
 
 
 def show_verification(out: Console, folder: str, found: Record) -> None:
@@ -149,30 +106,58 @@ def _rewritten(decisions: Sequence[Record]) -> tuple[int, int]:
     return len(own & {d["convolution"] for d in decisions if d["family"]}), len(own)
 
 
-def _summary(report: Record) -> Table:
-    table = _table("", "=before", "=after", "=ratio")
+def summary(report: Record) -> Table:
+    """Return what the network took and takes."""
+    rows = table("", "=before", "=after", "=ratio")
     for key, label in (("macs", "multiply-adds"), ("params", "parameters")):
         before, after = report[key]["before"], report[key]["after"]
         ratio = f"{after / before:.2f}" if before else "-"
-        table.add_row(label, _short(before), _short(after), ratio)
-    return table
+        rows.add_row(label, short(before), short(after), ratio)
+    return rows
 
 
-def _planned_line(report: Record) -> str:
-    """The budget, and what was predicted of it."""
-    planning = report.get("planning")
-    if not planning:
-        return ""
+def planned_lines(report: Record) -> list[str]:
+    """The budget, what was predicted of it, and what was tried for it."""
     goal = ", ".join(
-        f"--{name.replace('_', '-')} {value}" for name, value in report["goal"].items()
+        f"--{name.replace('_', '-')} {value}" for name, value in (report.get("goal") or {}).items()
     )
-    told = planning["predicted"]
-    prices = f"time {told['latency']:.2f}, energy {told['energy']:.2f} ({planning['prices']})"
-    return f"planned for {goal}; the convolutions' predicted {prices}"
+    lines = []
+    if planning := report.get("planning"):
+        told = planning["predicted"]
+        predicted = "the board has no prices for time and energy"
+        if planning["prices"]:
+            prices = f"time {told['latency']:.2f}, energy {told['energy']:.2f}"
+            predicted = f"the convolutions' predicted {prices} ({planning['prices']})"
+        lines.append(f"planned for {goal}; {predicted}")
+    if search := report.get("search"):
+        lines.append(_search_line(search))
+    return lines
+
+
+def _search_line(search: Record) -> str:
+    """What was tried for a loss that is allowed, and what came of it."""
+    reached, tried = search["reached"], len(search["trials"])
+    if not tried:
+        return "networks tried: none, as no other can be made"
+    words = []
+    if "error" in reached:
+        words.append(f"moves the outputs by {reached['error']:.3g}")
+    if "metric" in reached:
+        words.append(f"metric {reached['metric']:.6g}, was {search['original']['metric']:.6g}")
+    if not any(trial["accepted"] for trial in search["trials"]):
+        return f"networks tried: {tried}, of which none was good enough"
+    return (
+        f"networks tried: {tried}; the smallest that was good enough keeps "
+        f"{reached['fraction']:.2f} of the {search['quantity']}: {', '.join(words)}"
+    )
 
 
 def _error_line(verify: Record) -> str:
-    on = "random inputs" if verify["inputs"]["kind"] == "random" else verify["inputs"]["name"]
+    inputs: Record = verify.get("on") or verify["inputs"]
+    on = {
+        "random": "random inputs",
+        "calibration": f"{inputs.get('samples')} calibration samples ({inputs.get('name')})",
+    }.get(inputs["kind"], inputs.get("name"))
     text = f"outputs against the original, on {on}: {_errors(verify)}"
     if verify["lowered"]:
         text += f"\nlowered network against the rewritten model: {_errors(verify['lowered'])}"
@@ -206,16 +191,19 @@ def _notes(report: Record) -> list[str]:
     return notes
 
 
-def _table(*columns: str) -> Table:
-    """A table; a column named "=x" is aligned right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def table(*columns: str) -> Table:
+    """Return an empty table; a column named "=x" is aligned right."""
+    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         right = column.startswith("=")
-        table.add_column(column.lstrip("="), justify="right" if right else "left", overflow="fold")
-    return table
+        rows.add_column(column.lstrip("="), justify="right" if right else "left", overflow="fold")
+    return rows
 
 
-def _short(count: int) -> str:
+def short(count: int | None) -> str:
+    """Return a count in a few digits; "-" where it is not known."""
+    if count is None:
+        return "-"
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
         if count >= size:
             return f"{count / size:.4g} {unit}"

@@ -91,6 +91,7 @@ def test_half_of_the_multiply_adds_end_to_end(place: Place) -> None:
     folder = out.parent / "net-host"
     assert "planned for --macs 0.5; the convolutions' predicted time" in first.stdout
     assert "calibrated on x.npz: 24 samples of x" in first.stderr
+    assert "against the original, on 24 calibration samples (x.npz): " in first.stdout
     assert "edgecc build net.onnx: plan" in first.stderr
     report = json.loads((folder / "report.json").read_text())
     assert report["goal"] == {"macs": 0.5}
@@ -179,6 +180,12 @@ def test_the_users_own_metric_is_kept(place: Place) -> None:
     with_labels = outputs_of(out / "model.onnx")
     assert (with_labels.argmax(axis=1) == reference).mean() >= 0.9
     assert report["macs"]["after"] < 0.9 * report["macs"]["before"]
+    shown = words(edgecc("explain", out).stdout)
+    reached, tried = report["search"]["reached"], len(report["search"]["trials"])
+    assert f"networks tried: {tried}; the smallest that was good enough keeps 0." in shown
+    assert f"metric {reached['metric']:.6g}, was 1" in shown
+    assert "macs asked" in shown
+    assert shown.count("accepted") + shown.count("refused") >= tried
     result = edgecc("build", model, "--max-drop", "5%", "--macs", "0.15", "--eval", metric,
                     "--calib", calib, "--out", f"{out}2", *FEW)  # fmt: skip
     assert result.exit_code == 6, result.stderr
@@ -243,6 +250,10 @@ BAD = {
         (["--max-drop", "1%"], 2, "--max-drop and --eval belong together"),
         (["--relu-aware"], 2, "give --calib"),
         (["--keep", "Conv_a"], 2, "give a budget as well"),
+        (["--prices", "prices.json"], 2, "give a budget as well, as --latency"),
+        (["--image-scale", "0.5"], 2, "and there are no samples"),
+        (["--passes", "basis", "--image-channels", "BGR"], 2, "and there are no samples"),
+        (["--samples", "9"], 2, "--samples says how many are taken, and there are no samples"),
         (["--macs", "0.5", "--calib", "absent"], 2, "there is nothing at absent"),
         (["--macs", "0.5", "--calib", "net.onnx"], 2, "net.onnx is no .npz file"),
         (["--macs", "0.5", "--calib", "nan.npz"], 2, "NaN or infinite, the first in sample 3"),
@@ -335,6 +346,20 @@ def test_explain_shows_what_else_there_was(place: Place) -> None:
             assert alternative["error"] >= 0
             assert alternative["macs"] > 0
     assert found["goal"] == {"macs": 0.5}
+
+
+def test_explain_reads_well_without_options_and_without_rewrites(place: Place) -> None:
+    model, calib, _ = place
+    plain = words(edgecc("explain", model, "--passes", "hetconv").stdout)
+    assert "hetconv" in plain
+    assert "hetconv()" not in plain
+    assert "error: the share of the weights' energy that is lost" in plain
+    fitted = words(edgecc("explain", model, "--passes", "hetconv", "--calib", calib).stdout)
+    assert "error: the share of the output's energy on the samples that is lost" in fitted
+    nothing = words(edgecc("explain", model, "--passes", "", "--calib", calib).stdout)
+    assert "none:" not in nothing
+    assert "refit:" not in nothing
+    assert "energy that is lost" not in nothing
 
 
 def test_what_is_refused_is_shown_with_its_reason(save: Save, tmp_path: Path) -> None:

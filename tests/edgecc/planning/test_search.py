@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Callable
 
@@ -61,7 +63,7 @@ def at_least(
 
 def test_a_judge_who_accepts_all_gets_the_smallest() -> None:
     made = planner()
-    found = smallest(made, [Budget("macs", 1.0)], at_least(made, 0.0))
+    found = smallest(made, [Budget("macs", 1.0)], at_least(made, 0.0)).selection
     low = made.smallest("macs")
     assert low <= made.fraction("macs", found) <= low + 1 / 2**TRIALS
 
@@ -69,7 +71,7 @@ def test_a_judge_who_accepts_all_gets_the_smallest() -> None:
 @pytest.mark.parametrize("threshold", [0.1, 0.31, 0.5, 0.77, 0.95])
 def test_the_smallest_that_is_accepted(threshold: float) -> None:
     made, asked = planner(), list[float]()
-    found = smallest(made, [Budget("macs", 1.0)], at_least(made, threshold, asked))
+    found = smallest(made, [Budget("macs", 1.0)], at_least(made, threshold, asked)).selection
     reached = made.fraction("macs", found)
     assert threshold <= reached <= threshold + 1.5 / 2**TRIALS
     assert len(asked) == TRIALS
@@ -78,14 +80,14 @@ def test_the_smallest_that_is_accepted(threshold: float) -> None:
 
 def test_the_network_as_it_is_is_the_last_resort() -> None:
     made = planner()
-    found = smallest(made, [Budget("macs", 1.0)], at_least(made, 2.0))
+    found = smallest(made, [Budget("macs", 1.0)], at_least(made, 2.0)).selection
     assert set(found.steps.values()) == {None}
     assert made.fraction("macs", found) == 1.0
 
 
 def test_nothing_to_rewrite_is_no_failure() -> None:
     made = planner(steps=1)
-    found = smallest(made, [Budget("macs", 1.0)], at_least(made, 0.0))
+    found = smallest(made, [Budget("macs", 1.0)], at_least(made, 0.0)).selection
     assert made.fraction("macs", found) == 1.0
 
 
@@ -98,7 +100,7 @@ def test_a_loss_that_a_budget_does_not_allow() -> None:
     match = re.fullmatch(r"--macs ([\d.]+) can \(kept ([\d.]+)\)", caught.value.hint or "")
     assert match
     assert 0.6 <= float(match[2]) <= float(match[1]) <= 0.62
-    again = smallest(made, [Budget.parse("macs", match[1])], at_least(made, 0.6))
+    again = smallest(made, [Budget.parse("macs", match[1])], at_least(made, 0.6)).selection
     assert 0.6 <= made.fraction("macs", again) <= float(match[1])
 
 
@@ -114,7 +116,7 @@ def test_a_budget_that_is_accepted_is_met(threshold: float) -> None:
     made = planner()
     judge = at_least(made, threshold)
     assert judge(made.within([Budget("macs", 0.5)])).accepted
-    found = smallest(made, [Budget("macs", 0.5)], judge)
+    found = smallest(made, [Budget("macs", 0.5)], judge).selection
     assert threshold <= made.fraction("macs", found) <= 0.5
 
 
@@ -130,7 +132,7 @@ def test_each_trial_is_told() -> None:
 
 def test_other_quantities_are_searched_as_well() -> None:
     made = planner()
-    found = smallest(made, [Budget("params", 1.0)], lambda s: Verdict(True, ""))
+    found = smallest(made, [Budget("params", 1.0)], lambda s: Verdict(True, "")).selection
     low = made.smallest("params")
     assert low <= made.fraction("params", found) <= low + 1 / 2**TRIALS
 
@@ -138,11 +140,13 @@ def test_other_quantities_are_searched_as_well() -> None:
 def test_a_goal_that_allows_a_loss_asks_the_judge() -> None:
     made, told = planner(), list[str]()
     goal = Goal((Budget("macs", 0.9),), max_drop=Drop(0.01))
-    selection, account = select(made, goal, at_least(made, 0.5), told.append)
-    assert 0.5 <= made.fraction("macs", selection) <= 0.53
-    assert account["predicted"]["macs"] == round(made.fraction("macs", selection), 4)
+    found = select(made, goal, at_least(made, 0.5), told.append)
+    reached = made.fraction("macs", found.selection)
+    assert 0.5 <= reached <= 0.53
+    assert found.account["predicted"]["macs"] == round(reached, 4)
+    assert found.outcome is not None
     without = Goal(max_error=0.1)
-    selection, _ = select(made, without, at_least(made, 0.5), told.append)
+    selection = select(made, without, at_least(made, 0.5), told.append).selection
     assert 0.5 <= made.fraction("macs", selection) <= 0.53
 
 
@@ -151,7 +155,7 @@ def test_a_goal_without_one_does_not() -> None:
         raise AssertionError("nobody is asked")
 
     made = planner()
-    selection, _ = select(made, Goal((Budget("macs", 0.5),)), never, print)
+    selection = select(made, Goal((Budget("macs", 0.5),)), never, print).selection
     assert made.fraction("macs", selection) <= 0.5
 
 
@@ -159,15 +163,53 @@ def test_all_budgets_hold_where_a_loss_is_allowed() -> None:
     made = planner()
     budgets = (Budget("macs", 0.9), Budget("params", 0.8))
     goal = Goal(budgets, max_error=0.1)
-    selection, _ = select(made, goal, at_least(made, 0.1), print)
+    selection = select(made, goal, at_least(made, 0.1), print).selection
     for budget in budgets:
         assert made.fraction(budget.quantity, selection) <= budget.fraction
 
 
-@pytest.mark.xfail(strict=True, reason="a fraction of nothing is 0, which is no budget")
 @pytest.mark.parametrize("quantity", ["macs", "latency"])
 def test_a_network_without_convolutions(quantity: str) -> None:
     made = Planner([], {}, catalog.prices(catalog.target("host")), Cost(0, 0))
     goal = Goal((Budget(quantity, 1.0),), max_error=0.1)  # type: ignore[arg-type]
-    selection, _ = select(made, goal, lambda selection: Verdict(True, ""), print)
+    selection = select(made, goal, lambda selection: Verdict(True, ""), print).selection
     assert selection.steps == {}
+
+
+@pytest.mark.parametrize("quantity", ["macs", "latency"])
+def test_a_part_of_nothing_cannot_be_had(quantity: str) -> None:
+    made = Planner([], {}, catalog.prices(catalog.target("host")), Cost(0, 0))
+    goal = Goal((Budget(quantity, 0.5),))  # type: ignore[arg-type]
+    with pytest.raises(BudgetError, match=rf"comes down to --{quantity} 0\.5") as caught:
+        select(made, goal, lambda selection: Verdict(True, ""), print)
+    assert caught.value.hint == f"the nearest that can be reached is --{quantity} 1"
+
+
+def test_the_outcome_has_every_trial() -> None:
+    made = planner()
+
+    def judge(selection: Selection) -> Verdict:
+        kept = made.fraction("macs", selection)
+        return Verdict(kept >= 0.5, "", {"metric": kept, "error": math.inf}, {"metric": 1.0})
+
+    outcome = smallest(made, [Budget("macs", 0.9)], judge)
+    told = outcome.to_json()
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["quantity"] == "macs"
+    assert told["original"] == {"metric": 1.0}
+    assert len(told["trials"]) == TRIALS + 1
+    for trial in told["trials"]:
+        assert trial["fraction"] <= trial["asked"]
+        assert trial["accepted"] == (trial["metric"] >= 0.5)
+        assert trial["error"] is None
+    best = min((t for t in told["trials"] if t["accepted"]), key=lambda t: t["fraction"])
+    assert told["reached"] == {key: best[key] for key in ("fraction", "metric", "error")}
+    assert made.fraction("macs", outcome.selection) == pytest.approx(best["fraction"], abs=1e-4)
+
+
+def test_the_outcome_where_nothing_is_accepted() -> None:
+    made = planner()
+    verdict = Verdict(False, "", {"metric": 0.1}, {"metric": 0.9})
+    told = smallest(made, [Budget("macs", 1.0)], lambda selection: verdict).to_json()
+    assert told["reached"] == {"fraction": 1.0, "metric": 0.9}
+    assert not any(trial["accepted"] for trial in told["trials"])

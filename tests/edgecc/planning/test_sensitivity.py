@@ -27,6 +27,8 @@ W = {
     "w2": normal(6, 12, 1, 1, seed=5) / 3,
     "wg": normal(6, 2, 3, 3, seed=6) / 4,
     "wd": normal(4, 1, 3, 3, seed=7) / 3,
+    "ws": normal(1, 12, 3, 3, seed=12) / 9,
+    "wp": normal(2, 2, 3, 3, seed=13) / 4,
     "b0": normal(12, seed=8) / 3,
     "zero": np.float32(0),
     "two": np.float32(2),
@@ -95,6 +97,30 @@ def test_a_probe_loses_what_it_says_and_keeps_the_mean(body: str, tmp_path: Path
         mean = np.einsum("gnd,gd->gn", conv.matrix(), layer.statistics.mean).ravel() + own
         after = np.einsum("gnd,gd->gn", matrix, layer.statistics.mean).ravel() + found.bias
         assert np.abs(mean - after).max() < 1e-5
+
+
+def test_a_single_filter_shrinks(tmp_path: Path) -> None:
+    for layer in layers_of(network("a = Conv(x, w0)  y = Conv(a, ws)"), tmp_path)[1:]:
+        conv, found = layer.conv, probe(layer)
+        assert found is not None
+        ratio = found.weight / conv.weight
+        assert np.abs(ratio - (1 - LOST**0.5)).max() < 1e-5
+        matrix = found.weight.astype(np.float64).reshape(conv.matrix().shape)
+        assert found.lost == pytest.approx(LOST, rel=1e-6)
+        assert lost(conv, layer.statistics, matrix) == pytest.approx(LOST, rel=1e-3)
+    (grouped,) = probes_of(network("y = Conv <group=2> (x, wp)"), tmp_path).values()
+    assert grouped.lost == pytest.approx(LOST, rel=1e-6)
+
+
+def test_a_single_filter_is_weighed(tmp_path: Path) -> None:
+    """An output of one channel moves by what it loses; multiplied by nothing, it weighs least."""
+    found = weights_of(network(PLAIN + "y = Conv(d, ws)"), tmp_path)
+    assert list(found) == ["Conv_a", "Conv_c", "Conv_y"]
+    model = network(PLAIN + "s = Conv(d, ws)  n = Mul(s, zero)  e = Conv <pads=[1,1,1,1]> (d, w1)"
+                    "  h = Conv(e, w1)  y = Add(h, n)")  # fmt: skip
+    silent = weights_of(model, tmp_path)
+    assert silent["Conv_s"] == pytest.approx(SMOOTHING)
+    assert felt(found["Conv_y"]) > 0.5
 
 
 def test_nothing_to_lose_is_no_probe(tmp_path: Path) -> None:

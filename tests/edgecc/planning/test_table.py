@@ -136,6 +136,35 @@ def test_nothing_to_save_is_a_reason(layers: list[Layer]) -> None:
     assert few.refusals
 
 
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("basis(rank=5)", [{"rank": 5}]),
+        ("tucker2(rank=6, rank_in=6)", [{"rank": 6, "rank_in": 6}]),
+        ("hetconv(parts=4)", [{"parts": 4}]),
+        ("channel_prune(keep=7)", [{"keep": 7}]),
+        ("spatial_svd(rank=7, first=vertical)", [{"rank": 7, "first": "vertical"}]),
+        ("basis(rank=15)", []),
+    ],
+)
+def test_options_that_the_user_gives_are_followed(
+    layers: list[Layer], family: str, options: list[object]
+) -> None:
+    row = rows_of(layers, family, patient=True)["Conv_c"]
+    assert [c.options for c in row.candidates[1:]] == options
+    if not options:
+        assert list(row.refusals.values()) == ["none of its choices saves multiply-adds"]
+
+
+def test_options_leave_open_what_they_do_not_name(layers: list[Layer]) -> None:
+    (energy,) = rows_of(layers, "basis(energy=0.9)")["Conv_c"].candidates[1:]
+    assert set(energy.options) == {"rank"}
+    assert energy.error <= 0.1
+    sides = rows_of(layers, "spatial_svd(first=vertical)")["Conv_c"].candidates[1:]
+    assert len(sides) > 3
+    assert {c.options["first"] for c in sides} == {"vertical"}
+
+
 def test_families_that_take_long_are_left_out_unless_asked_for(
     layers: list[Layer], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,7 +174,8 @@ def test_what_the_search_finds_keeps_the_error_on_the_samples(tmp_path: Path) ->
     made = planned(NETWORK, X, "basis, spatial_svd")
     judge, told = trial(tmp_path, Goal(max_error=0.25)), list[str]()
     within = Budget("macs", 1.0)
-    found = smallest(made.planner, [within], lambda s: judge(made.rewritten(s)), told.append)
+    outcome = smallest(made.planner, [within], lambda s: judge(made.rewritten(s)), told.append)
+    found = outcome.selection
     assert error_of(made.rewritten(found)) <= 0.25
     assert made.cost_of(found).macs < 0.9 * made.whole.macs
     assert any("refused: outputs moved by" in line for line in told)

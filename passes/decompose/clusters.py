@@ -44,7 +44,8 @@ class _Transport:
     """
 
     def __init__(self, gain: Array) -> None:
-        self._gain, self._part = gain, gain.argmax(axis=1)
+        self._gain = gain
+        self._part: Array = gain.argmax(axis=1)
         things, parts = gain.shape
         self._rounding = ROUNDING * float(np.abs(gain).max())
         self._surplus = np.bincount(self._part, minlength=parts) - things // parts

@@ -75,7 +75,7 @@ class Msgc(KeepRewrite):
 
     def effort(self, conv: Conv) -> float:
         """Every head goes its own way down."""
-        return 2 * super().effort(conv)
+        return (1 + self.heads) * super().effort(conv)
 
     def shapes(self, conv: Conv) -> Sequence[tuple[int, ...]]:
         """Return the shapes of the filters, of what each head reads and of the outputs' order."""

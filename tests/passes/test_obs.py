@@ -8,7 +8,6 @@ from correlated import conv_of, correlated, oracle, refitted
 from helpers import conv_model
 
 from passes.decompose import obs
-from passes.decompose.channel_prune import ChannelPrune
 
 
 def test_what_losing_a_channel_costs_is_what_the_refit_loses() -> None:

@@ -21,7 +21,11 @@ ORDERS = {
     ),
     "two layers, the deeper first": (
         "a = Conv(x, w)  b = Conv(a, w)  p = Conv(x, w)  y = Add(b, p)",
-        "apby",
+        "abpy",
+    ),
+    "two layers, the deeper last": (
+        "p = Conv(x, w)  a = Conv(x, w)  b = Conv(a, w)  y = Add(b, p)",
+        "abpy",
     ),
     "two layers, as deep": ("a = Conv(x, w)  b = Conv(x, w)  y = Add(a, b)", "aby"),
     "sums in a row, each behind the other's branch": (

@@ -74,5 +74,8 @@ class UnstableError(EdgeccError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint for a mistyped `word`: its nearest neighbour, or all that is known."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(names) or 'none'}"
+    if close := difflib.get_close_matches(word, names, n=1):
+        return f"did you mean {close[0]}?"
+    if len(names) == 1:
+        return f"there is only {names[0]}"
+    return f"there are {', '.join(names) or 'none'}"

@@ -17,7 +17,7 @@ from edgecc.calibration.statistics import Statistics
 from edgecc.conv import Array
 
 LIMIT_BYTES = 4_000_000_000
-FORM = "1"
+FORM = "2"
 """Changes when the same samples would give other statistics."""
 
 
@@ -39,6 +39,7 @@ class StatisticsCache:
         self._home = cache_folder() / "statistics"
         self._folder = self._home / key
         self._staging: Path | None = None
+        self._failed = False
 
     @property
     def complete(self) -> bool:
@@ -59,6 +60,8 @@ class StatisticsCache:
 
     def put(self, index: int, statistics: Statistics) -> None:
         """Keep the statistics of a layer until `finish`."""
+        if self._failed:
+            return
         try:
             if self._staging is None:
                 self._home.mkdir(parents=True, exist_ok=True)
@@ -71,6 +74,7 @@ class StatisticsCache:
             )
         except OSError:
             self.abandon()
+            self._failed = True
 
     def finish(self) -> None:
         """Every layer is there: put them in their place, and drop the oldest beyond the limit."""
@@ -89,6 +93,7 @@ class StatisticsCache:
         if self._staging is not None:
             shutil.rmtree(self._staging, ignore_errors=True)
             self._staging = None
+        self._failed = False
 
 
 def _packed(statistics: Statistics) -> Array:

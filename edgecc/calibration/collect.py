@@ -12,10 +12,11 @@ import onnx_ir as ir
 
 from edgecc.calibration.cache import StatisticsCache
 from edgecc.calibration.moments import Moments
+from edgecc.calibration.order import is_layer, shortcuts_first
 from edgecc.calibration.patches import Sampler
 from edgecc.calibration.replay import Replay
 from edgecc.calibration.statistics import Statistics
-from edgecc.conv import Conv, is_convolution, is_gemm, read
+from edgecc.conv import Conv, read
 from edgecc.target import Arrays
 
 MOST_INPUTS = 8192
@@ -42,15 +43,9 @@ def collect(
 
     Whoever reads them decides what to keep: here they are dropped layer by layer. The same
     numbers come from the cache and from the samples.
+    Errors: `edgecc.errors.ModelError` where onnxruntime cannot run a piece of the network.
     """
-    model.graph.sort()
-    layers = [
-        (node, conv)
-        for node in model.graph
-        if is_convolution(node) or is_gemm(node)
-        for conv in [read(node)]
-        if isinstance(conv, Conv) and conv.patch_size <= MOST_INPUTS
-    ]
+    layers = _layers(model)
     start = 0
     while cache.complete and start < len(layers):
         found = cache.get(start)
@@ -66,14 +61,21 @@ def collect(
 def seen_by(model: ir.Model) -> str:
     """Return a digest of what the statistics of a prepared model are of: its layers' places."""
     digest = hashlib.sha256()
-    for node in model.graph:
-        conv = read(node) if is_convolution(node) or is_gemm(node) else None
-        if isinstance(conv, Conv):
-            x = node.inputs[0].name if node.inputs[0] is not None else ""
-            digest.update(
-                f"{node.name} {x} {conv.weight.shape} {conv.window} {conv.groups}\n".encode()
-            )
+    for node, conv in _layers(model):
+        x = node.inputs[0].name if node.inputs[0] is not None else ""
+        digest.update(f"{node.name} {x} {conv.weight.shape} {conv.window} {conv.groups}\n".encode())
     return digest.hexdigest()
+
+
+def _layers(model: ir.Model) -> list[tuple[ir.Node, Conv]]:
+    """The layers that have a covariance, in the order in which they are looked at."""
+    model.graph.sort()
+    found = ((node, read(node)) for node in shortcuts_first(model.graph) if is_layer(node))
+    return [
+        (node, conv)
+        for node, conv in found
+        if isinstance(conv, Conv) and conv.patch_size <= MOST_INPUTS
+    ]
 
 
 def _measured(

@@ -17,13 +17,19 @@ AT_ONCE = 4096
 _POOL = ThreadPoolExecutor(2, thread_name_prefix="edgecc-moments")
 REGRESSION_FLOOR = 1e-3
 """The ridge of the regression onto the rewritten network's inputs, at least (METHODS A.5)."""
+STILL = 1e-6
+"""A number whose deviation is below this share of its mean never changes: that is rounding, which
+adds up from layer to layer in float32."""
+LEAST_VARIANCE = 1e-30
+"""Products of smaller numbers have lost their digits in float32."""
 
 
 class Moments:
     """Sums over patches x (N, G, d) and, where there are any, targets y (N, O).
 
     Products are taken in float32 of numbers from which a first mean is subtracted, many patches
-    at a time, and summed in float64.
+    at a time, and summed in float64. What never changes has no variance at all, exactly.
+    Errors: `edgecc.errors.ModelError` for numbers that are not finite, or have no finite square.
     """
 
     def __init__(self, conv: Conv, *, targets: bool) -> None:
@@ -51,22 +57,20 @@ class Moments:
             return
         rows = np.concatenate(self._waiting, axis=1)
         self._waiting.clear()
-        if not np.isfinite(rows).all():
-            raise ModelError(
-                f"the samples make numbers that are not finite at {self._conv.name}",
-                hint="see whether they are prepared as the network was trained: --image-scale, "
-                "--image-mean, --image-std",
-            )
+        self._refuse_infinite(rows)
         if self._offset is None:
-            self._offset = rows.mean(axis=1, keepdims=True)
-        rows -= self._offset
+            self._offset = _level(rows)
+        with np.errstate(over="ignore"):
+            rows -= self._offset
         self._count += rows.shape[1]
         self._sum += rows.sum(axis=1, dtype=np.float64)
         transposed, inputs = rows.transpose(0, 2, 1), rows[:, :, : self._conv.patch_size]
         middle = rows.shape[2] // 2
         halves = [slice(None, middle), slice(middle, None)]  # the same on any number of cores
         for half, found in zip(
-            halves, _POOL.map(lambda half: transposed[:, half] @ inputs, halves), strict=True
+            halves,
+            _POOL.map(lambda half: _product(transposed[:, half], inputs), halves),
+            strict=True,
         ):
             self._products[:, half] += found
 
@@ -110,5 +114,42 @@ class Moments:
         self._take_in()
         offset = np.zeros(()) if self._offset is None else self._offset[:, 0].astype(np.float64)
         shift = self._sum / max(self._count, 1)
+        self._refuse_infinite(self._products)
         outer = shift[:, :, None] * shift[:, None, : self._conv.patch_size]
-        return shift + offset, self._products / max(self._count, 1) - outer
+        mean = shift + offset
+        return mean, _steadied(mean, self._products / max(self._count, 1) - outer)
+
+    def _refuse_infinite(self, found: Array) -> None:
+        if not np.isfinite(found).all():
+            raise ModelError(
+                f"the samples make numbers at {self._conv.name} that are not finite, or too large "
+                "to square",
+                hint="see whether they are prepared as the network was trained: --image-scale, "
+                "--image-mean, --image-std",
+            )
+
+
+def _level(rows: Array) -> Array:
+    """The mean of rows (G, N, m), rounded so that of equal numbers it is that number: (G, 1, m)."""
+    mean = rows.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+    level: Array = np.clip(mean, rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True))
+    return level
+
+
+def _product(left: Array, right: Array) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        found: Array = left @ right
+    return found
+
+
+def _steadied(mean: Array, covariance: Array) -> Array:
+    """Covariances (G, m, d) of numbers (G, m) with the inputs among them (G, d), in place: nothing
+    where an input never changes but for rounding.
+    """
+    size = covariance.shape[-1]
+    variance = np.diagonal(covariance, axis1=1, axis2=2)  # (G, d)
+    changes = variance > np.maximum((STILL * mean[:, :size]) ** 2, LEAST_VARIANCE)
+    if not changes.all():
+        covariance *= changes[:, None, :]
+        covariance[:, :size] *= changes[:, :, None]
+    return covariance

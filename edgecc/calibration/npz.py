@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy.typing as npt
 
 from edgecc.calibration.preprocessing import FLAGS, NUMBERS, Preprocessing
 from edgecc.calibration.sampling import Found, Sampling
-from edgecc.errors import UsageError, did_you_mean
+from edgecc.errors import UsageError
 from edgecc.shapes import MEMORY_BYTES
 from edgecc.target import Arrays, TensorSpec
 
@@ -27,7 +29,9 @@ def read_npz(
     Errors: `edgecc.errors.UsageError`.
     """
     images = _preprocessed(path, specs, preprocessing)
-    arrays = _matched(path, specs, _load(path, specs))
+    there = _names(path, specs)
+    chosen = _matched(path, specs, there)
+    arrays = _load(path, specs, chosen)
     sizes: dict[str, int] = {}
     for spec in specs:
         _check(spec, arrays[spec.name], sizes)
@@ -37,7 +41,8 @@ def read_npz(
         raise UsageError(f"{path.name} has {told}", hint="give every input the same samples")
     available = next(iter(counts))
     indices = sampling.indices(available, path.name)
-    warnings = []
+    ignored = ", ".join(f"'{name}'" for name in there if name not in chosen.values())
+    warnings = [f"{path.name} also holds {ignored}: no input, not looked at"] if ignored else []
     for spec in specs:
         array = arrays.pop(spec.name)
         array = array if len(indices) == available else array[indices]
@@ -63,9 +68,14 @@ def _preprocessed(
     return preprocessing.inputs_of(specs) if preprocessing.given else set()
 
 
-def _load(path: Path, specs: tuple[TensorSpec, ...]) -> Arrays:
+def _writing(specs: tuple[TensorSpec, ...]) -> str:
     wanted = ", ".join(f"{spec.name}=..." for spec in specs)
-    hint = f'numpy.savez("calib.npz", {wanted}) writes one; images are given as their folder'
+    return f'numpy.savez("calib.npz", {wanted}) writes one; images are given as their folder'
+
+
+def _names(path: Path, specs: tuple[TensorSpec, ...]) -> list[str]:
+    """The names of the arrays in `path`."""
+    hint = _writing(specs)
     try:
         with path.open("rb") as file:
             start = file.read(8)
@@ -74,43 +84,55 @@ def _load(path: Path, specs: tuple[TensorSpec, ...]) -> Arrays:
     if not start.startswith(b"PK"):
         kind = "a single array (.npy)" if start[1:6] == b"NUMPY" else "no .npz file"
         raise UsageError(f"{path} is {kind}", hint=hint)
-    try:
-        with zipfile.ZipFile(path) as members:
-            size_bytes = sum(member.file_size for member in members.infolist())
-        if size_bytes <= MEMORY_BYTES // 2:
-            with np.load(path, allow_pickle=False) as loaded:
-                arrays: Arrays = {name: loaded[name] for name in loaded.files}
-    except Exception as error:  # numpy and zipfile raise what their parsers stumble over
-        raise UsageError(f"cannot read the arrays in {path}: {error}", hint=hint) from None
+    with _readable(path, hint), zipfile.ZipFile(path) as members:
+        names = [name.removesuffix(".npy") for name in members.namelist()]
+    if not names:
+        raise UsageError(f"{path.name} is empty", hint=hint)
+    return names
+
+
+def _matched(path: Path, specs: tuple[TensorSpec, ...], there: list[str]) -> dict[str, str]:
+    """Return by input the name of its array; the only array is for the only input."""
+    if len(specs) == len(there) == 1:
+        return {specs[0].name: there[0]}
+    names = {spec.name for spec in specs}
+    if missing := sorted(names - set(there)):
+        unknown = sorted(set(there) - names)
+        instead = f"; it has {', '.join(unknown)}" if unknown else ""
+        raise UsageError(
+            f"{path.name} has no array for the input '{missing[0]}'{instead}",
+            hint="the network takes " + ", ".join(map(str, specs)),
+        )
+    return {spec.name: spec.name for spec in specs}
+
+
+def _load(path: Path, specs: tuple[TensorSpec, ...], chosen: dict[str, str]) -> Arrays:
+    """Read the chosen arrays, by input."""
+    hint = _writing(specs)
+    with _readable(path, hint), zipfile.ZipFile(path) as members:
+        sizes = {m.filename.removesuffix(".npy"): m.file_size for m in members.infolist()}
+    size_bytes = sum(sizes[name] for name in chosen.values())
     if size_bytes > MEMORY_BYTES // 2:
         raise UsageError(
             f"{path.name} has {size_bytes / 1e9:.1f} GB of arrays; this machine has "
             f"{MEMORY_BYTES / 1e9:.1f} GB of memory",
             hint=_ENOUGH,
         )
-    if foreign := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
-        raise UsageError(f"{path.name} has '{foreign[0]}', which is no array", hint=hint)
-    if not arrays:
-        raise UsageError(f"{path.name} is empty", hint=hint)
+    with _readable(path, hint), np.load(path, allow_pickle=False) as loaded:
+        arrays: Arrays = {name: loaded[stored] for name, stored in chosen.items()}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise UsageError(f"{path.name} has '{chosen[name]}', which is no array", hint=hint)
     return arrays
 
 
-def _matched(path: Path, specs: tuple[TensorSpec, ...], arrays: Arrays) -> Arrays:
-    """Return the arrays by the name of the input; the only array is for the only input."""
-    if len(specs) == len(arrays) == 1:
-        return {specs[0].name: next(iter(arrays.values()))}
-    names = {spec.name for spec in specs}
-    if unknown := sorted(arrays.keys() - names):
-        raise UsageError(
-            f"{path.name} has an array '{unknown[0]}', which is no input of the network",
-            hint=did_you_mean(unknown[0], names),
-        )
-    if missing := sorted(names - arrays.keys()):
-        raise UsageError(
-            f"{path.name} has no array for the input '{missing[0]}'",
-            hint="the network takes " + ", ".join(map(str, specs)),
-        )
-    return arrays
+@contextlib.contextmanager
+def _readable(path: Path, hint: str) -> Iterator[None]:
+    """Turn what the parsers of numpy and zipfile raise, whatever they stumble over, into one."""
+    try:
+        yield
+    except Exception as error:
+        raise UsageError(f"cannot read the arrays in {path}: {error}", hint=hint) from None
 
 
 def _check(spec: TensorSpec, array: Array, sizes: dict[str, int]) -> None:

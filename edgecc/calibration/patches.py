@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edgecc.calibration.pieces import Batches
+from edgecc.calibration.store import Batches
 from edgecc.conv import Array, Conv
 from edgecc.layers import output_sizes
 
@@ -43,12 +43,13 @@ class Sampler:
             sizes = output_sizes(batch.shape[2:], conv.kernel, conv.window)
             count = min(math.prod(sizes), per_sample)
             step = max(1, CHUNK_BYTES // (4 * conv.in_channels * conv.taps * count))
+            there = [y[index] for y in outputs]
             for start in range(0, len(batch), step):
                 part = slice(start, start + step)
                 at = self._positions(math.prod(sizes), count)
                 where = np.unravel_index(at, sizes) if sizes else ()
                 patches = _patches(np.asarray(batch[part]), conv, where)
-                yield patches, *(_rows(np.asarray(y[index][part]), at) for y in outputs)
+                yield patches, *(_rows(np.asarray(y[part]), at) for y in there)
 
     def _positions(self, there: int, count: int) -> Array:
         if count == there:

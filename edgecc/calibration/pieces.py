@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
+from edgecc.calibration.store import Batches
 from edgecc.errors import ModelError
-from edgecc.target import Arrays
-
-Batches = list[Any]
-"""One value's arrays, a batch each."""
 
 
 class Network:
@@ -34,8 +31,8 @@ class Network:
         inputs: Mapping[str, Batches],
         outputs: Iterable[ir.Value],
         count: int,
-    ) -> dict[str, Batches]:
-        """Run `nodes` on each of `count` batches; return the wanted values, a list of arrays each.
+    ) -> Iterator[dict[str, Any]]:
+        """Run `nodes` on each of `count` batches; yield the wanted values by name, batch by batch.
 
         Errors: `edgecc.errors.ModelError` where onnxruntime takes a node not.
         """
@@ -46,27 +43,20 @@ class Network:
         options.log_severity_level = 4
         options.intra_op_num_threads = os.cpu_count() or 1
         piece = self._piece(nodes, {name: batches[0] for name, batches in inputs.items()}, wanted)
-        found: dict[str, Batches] = defaultdict(list)
-        try:
+        with _told(nodes, None):
             session = onnxruntime.InferenceSession(
                 piece.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
-            for index in range(count):
-                feed: Arrays = {name: np.asarray(b[index]) for name, b in inputs.items()}
-                for name, array in zip(wanted, session.run(wanted, feed), strict=True):
-                    found[name].append(array)
-        except Exception as error:  # onnxruntime raises a type of its own for each status
-            text = " ".join(str(error).split())[:300]
-            names = ", ".join(node.name or node.op_type for node in nodes[:3])
-            raise ModelError(f"onnxruntime cannot run {names} on its own: {text}") from None
-        return found
+        hint = _fixed_batch(self.model)
+        for index in range(count):
+            feed = {name: _fed(batches[index]) for name, batches in inputs.items()}
+            with _told(nodes, hint):
+                found = session.run(wanted, feed)
+            yield dict(zip(wanted, found, strict=True))
 
     def _piece(
         self, nodes: Sequence[ir.Node], inputs: Mapping[str, Any], outputs: Sequence[str]
     ) -> onnx.ModelProto:
-        types = {
-            value.name: value.dtype for node in nodes for value in node.outputs if value is not None
-        }
         weights = {
             value.name: value.const_value
             for node in nodes
@@ -77,15 +67,41 @@ class Network:
             [ir.to_proto(node) for node in nodes],
             "piece",
             [_info(name, array) for name, array in inputs.items()],
-            [
-                onnx.helper.make_tensor_value_info(name, types[name] or ir.DataType.FLOAT, None)
-                for name in outputs
-            ],
+            [onnx.ValueInfoProto(name=name) for name in outputs],  # onnxruntime finds the types
             [ir.to_proto(_named(tensor, name)) for name, tensor in weights.items()],
         )
         return onnx.helper.make_model(
             graph, opset_imports=self._opsets, ir_version=min(self.model.ir_version or 8, 10)
         )
+
+
+@contextlib.contextmanager
+def _told(nodes: Sequence[ir.Node], hint: str | None) -> Iterator[None]:
+    """Turn what onnxruntime raises, a type of its own for each status, into one error."""
+    try:
+        yield
+    except Exception as error:
+        text = " ".join(str(error).split())[:300]
+        names = ", ".join(node.name or node.op_type for node in nodes[:3])
+        message = f"onnxruntime cannot run {names} on its own: {text}"
+        raise ModelError(message, hint=hint) from None
+
+
+def _fixed_batch(model: ir.Model) -> str | None:
+    """What to try where samples do not go through together; None where the batch is fixed."""
+    for value in model.graph.inputs:
+        sizes = list(value.shape) if value.shape is not None else []
+        if sizes and not isinstance(sizes[0], int) and value.const_value is None:
+            rest = "".join(f",{size if isinstance(size, int) else '...'}" for size in sizes[1:])
+            return (
+                "several samples go in at a time, as its inputs say; if it takes one alone, "
+                f"--shape {value.name}:1{rest} fixes that"
+            )
+    return None
+
+
+def _fed(batch: Any) -> Any:
+    return batch if isinstance(batch, list) else np.asarray(batch)
 
 
 def reads(node: ir.Node) -> list[ir.Value]:
@@ -112,9 +128,14 @@ def _graphs(attribute: ir.Attr) -> list[ir.Graph]:
     return list(attribute.as_graphs()) if attribute.type == ir.AttributeType.GRAPHS else []
 
 
-def _info(name: str, array: Any) -> onnx.ValueInfoProto:
-    kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
-    return onnx.helper.make_tensor_value_info(name, kind, [None] * array.ndim)
+def _info(name: str, batch: Any) -> onnx.ValueInfoProto:
+    """The type of an input, from one of its batches; sequences have lists."""
+    first = batch[0] if isinstance(batch, list) and batch else batch
+    dtype = np.dtype(np.float32) if isinstance(first, list) else first.dtype
+    kind = onnx.helper.np_dtype_to_tensor_dtype(dtype)
+    if isinstance(batch, list):
+        return onnx.helper.make_tensor_sequence_value_info(name, kind, None)
+    return onnx.helper.make_tensor_value_info(name, kind, [None] * batch.ndim)
 
 
 def _named(tensor: Any, name: str | None) -> Any:

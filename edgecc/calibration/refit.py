@@ -16,19 +16,21 @@ import onnx_ir as ir
 
 from edgecc.calibration.collect import MOST_INPUTS
 from edgecc.calibration.moments import Moments
+from edgecc.calibration.order import is_layer
 from edgecc.calibration.patches import Sampler
-from edgecc.calibration.pieces import Batches
 from edgecc.calibration.relu import refine
 from edgecc.calibration.replay import Replay
 from edgecc.calibration.statistics import Statistics
+from edgecc.calibration.store import Batches
+from edgecc.calibration.targets import Rectified, rectified_of, sees_a_change, target_of
 from edgecc.conv import Conv, Refusal, is_convolution, is_gemm, read
 from edgecc.graph import add_initializer, drop_initializer
 from edgecc.rewrite import ConvRewrite, Decision
 from edgecc.target import Arrays
 
-Chooser = Callable[[str, ConvRewrite | None], Sequence[ConvRewrite]]
+Chooser = Callable[[str, ConvRewrite | None], Sequence[ConvRewrite] | None]
 """Given the name of a convolution and the rewrite that made it (None: it is the network's own),
-the rewrites to try, in order."""
+the rewrites to try, in order; None where its very weights should stay."""
 BY = "refit"
 PATCHES_PER_SIZE = 30
 SAMPLE_BYTES = 300_000_000
@@ -46,16 +48,6 @@ class Site:
     """None where its input and its target are the network's own: then it is itself the target."""
     rectified: Rectified | None = None
     """Where a ReLU follows and is looked at."""
-
-
-@dataclass(frozen=True)
-class Rectified:
-    """What a ReLU behind a layer was given before anything was rewritten, and what else is added
-    to the layer's output before it.
-    """
-
-    totals: Batches
-    shortcut: Batches | None
 
 
 class SequentialRefit:
@@ -77,28 +69,30 @@ class SequentialRefit:
         self._replay = Replay(model, feeds, scratch)
 
     def run(self) -> list[Decision]:
-        """Rewrite every convolution that one of its rewrites fits; re-fit all other layers."""
-        decisions: list[Decision] = []
-        for node in self._replay.stops(lambda node: is_convolution(node) or is_gemm(node)):
+        """Rewrite every convolution that one of its rewrites fits; re-fit all other layers.
+
+        Errors: `edgecc.errors.ModelError` where onnxruntime cannot run a piece of the network.
+        """
+        convolutions = [node for node in self._model.graph if is_convolution(node)]
+        found: dict[int, list[Decision]] = {}
+        for node in self._replay.stops(is_layer):
             self._tell(node.name or "")
-            found = self._visit(node)
-            decisions += found if is_convolution(node) else []
-        return decisions
+            found[id(node)] = self._visit(node)
+        return [decision for node in convolutions for decision in found[id(node)]]
 
     def _visit(self, node: ir.Node) -> list[Decision]:
         """Rewrite or re-fit one of the network's own layers."""
-        replay, x, y = self._replay, _input(node), node.outputs[0]
-        replay.compute(node)
-        targets = self._targets(node)
-        conv = read(node)
-        rewrites = self._choose(node.name or "", None) if is_convolution(node) else []
-        if isinstance(conv, Refusal) or conv.patch_size > MOST_INPUTS:
-            why = conv if isinstance(conv, Refusal) else f"it has {conv.patch_size} inputs"
-            if replay.changed(x):
+        replay, name, y = self._replay, node.name or "", node.outputs[0]
+        rewrites = self._choose(name, None) if is_convolution(node) else []
+        conv = _fitted(node)
+        if isinstance(conv, Refusal) or rewrites is None:
+            if sees_a_change(replay, node):
                 replay.follow([node], [y.name or ""])
-            return [Decision(node.name or "", BY, refusal=str(why))]
-        rectified = self._rectified(y) if self._relu_aware else None
-        site = Site(node, conv, replay.now(x), targets, rectified)
+            why = str(conv) if isinstance(conv, Refusal) else "it is kept, weights and all"
+            return [Decision(name, BY, refusal=why)]
+        targets = target_of(replay, node)
+        rectified = rectified_of(replay, y) if self._relu_aware else None
+        site = Site(node, conv, replay.now(_input(node)), targets, rectified)
         decisions, nodes = self._rewrite(site, rewrites)
         if targets is not None or any(decision.applied for decision in decisions):
             replay.follow(nodes, [y.name or ""])
@@ -127,16 +121,22 @@ class SequentialRefit:
                     inner, nodes = self._compose(site, rewrite, decision, made)
                     return decisions + inner, nodes
                 decisions.append(decision)
-            if site.targets is not None and not _shares_its_weight(site.node):
-                refit(site.node, wanted)
-        return decisions or [Decision(name, BY, refusal="nothing else was asked")], [site.node]
+        outcome = "it stays as it is"
+        if site.targets is not None and _shares_its_weight(site.node):
+            outcome = "it stays as it is, as another layer has the same weights"
+        elif site.targets is not None:
+            refit(site.node, wanted)
+            outcome = "it is re-fitted to what the rewritten network feeds it"
+        told = f"no rewrite was asked of it: {outcome}"
+        return decisions or [Decision(name, BY, refusal=told)], [site.node]
 
     def _compose(
         self, site: Site, by: ConvRewrite, decision: Decision, made: list[ir.Node]
     ) -> tuple[list[Decision], list[ir.Node]]:
         """Rewrite what a rewrite made, where that is asked for; the last of it is re-fitted."""
         further = [
-            self._choose(node.name or "", by) if is_convolution(node) else [] for node in made
+            (self._choose(node.name or "", by) or []) if is_convolution(node) else []
+            for node in made
         ]
         if not any(further):
             return [decision], made
@@ -156,34 +156,6 @@ class SequentialRefit:
         leaves = tuple(node.name or "" for node in nodes)
         return [replace(decision, made=leaves), *decisions], nodes
 
-    def _rectified(self, y: ir.Value) -> Rectified | None:
-        """The ReLU behind a layer, or behind the residual sum that it ends in."""
-        replay, own = self._replay, self._replay.before(y.name or "")
-        if _relu_follows(y):
-            return Rectified(own, None)
-        shortcut = _shortcut(y)
-        if shortcut is None or not replay.known(shortcut):
-            return None
-        if not _relu_follows(next(iter(y.uses())).node.outputs[0]):
-            return None
-        before, now = replay.before(shortcut), replay.now(shortcut)
-        if own[0].shape != before[0].shape:
-            return None
-        return Rectified([a + b for a, b in zip(own, before, strict=True)], now)
-
-    def _targets(self, node: ir.Node) -> Batches | None:
-        """What the layer should put out: what it did, and in a residual sum also what the
-        shortcut no longer does. None where nothing before it has changed.
-        """
-        replay, y = self._replay, node.outputs[0]
-        own = replay.before(y.name or "")
-        shortcut = _shortcut(y)
-        if shortcut is not None and replay.changed(shortcut):
-            pairs = zip(own, replay.before(shortcut), replay.now(shortcut), strict=True)
-            if own[0].shape == replay.now(shortcut)[0].shape:
-                return [a + (b - c) for a, b, c in pairs]
-        return own if replay.changed(_input(node)) else None
-
 
 def refit(node: ir.Node, wanted: Conv) -> None:
     """Give a Conv or Gemm other weights and a bias, in place."""
@@ -201,6 +173,17 @@ def refit(node: ir.Node, wanted: Conv) -> None:
         node.attributes.add(ir.AttrInt64("transB", 1))
     for value in old:
         drop_initializer(graph, value)
+
+
+def _fitted(node: ir.Node) -> Conv | Refusal:
+    """The layer as numbers, or why it is not fitted."""
+    conv = read(node)
+    if isinstance(conv, Conv) and conv.patch_size > MOST_INPUTS:
+        return Refusal(
+            f"it stays as it is: a filter sees {conv.patch_size} numbers, and up to {MOST_INPUTS} "
+            "are fitted"
+        )
+    return conv
 
 
 def _moments(site: Site) -> Moments:
@@ -232,17 +215,3 @@ def _shares_its_weight(node: ir.Node) -> bool:
 
 def _input(node: ir.Node) -> str:
     return (node.inputs[0].name if node.inputs[0] is not None else "") or ""
-
-
-def _relu_follows(y: ir.Value) -> bool:
-    uses = list(y.uses())
-    return len(uses) == 1 and uses[0].node.op_type == "Relu" and not y.is_graph_output()
-
-
-def _shortcut(y: ir.Value) -> str | None:
-    """The other side of the sum that alone reads `y`, if there is one."""
-    uses = list(y.uses())
-    if len(uses) != 1 or y.is_graph_output() or uses[0].node.op_type != "Add":
-        return None
-    other = uses[0].node.inputs[1 - uses[0].idx]
-    return None if other is None or other is y else other.name

@@ -6,69 +6,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
-from edgecc.calibration.pieces import Batches, Network, reads
+from edgecc.calibration.order import shortcuts_first
+from edgecc.calibration.pieces import Network, reads
+from edgecc.calibration.store import Batches, Store
 from edgecc.target import Arrays
 
 IN_MEMORY_BYTES = 1_500_000_000
 
 
-class Store:
-    """Arrays by name and batch; beyond a limit they lie in files in `scratch`."""
-
-    def __init__(self, scratch: Path, limit_bytes: int = IN_MEMORY_BYTES) -> None:
-        self._scratch, self._limit = scratch, limit_bytes
-        self._held: dict[str, Batches] = {}
-        self._bytes = 0
-        self._files = 0
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._held
-
-    def __getitem__(self, name: str) -> Batches:
-        return self._held[name]
-
-    def names(self) -> list[str]:
-        """What it holds."""
-        return list(self._held)
-
-    def put(self, name: str, array: Any) -> None:
-        """Append a batch of the value `name`."""
-        array = np.asarray(array)
-        if self._bytes + array.nbytes > self._limit:
-            self._files += 1
-            path = self._scratch / f"{id(self)}-{self._files}.npy"
-            np.save(path, array)
-            array = np.load(path, mmap_mode="r")
-        else:
-            self._bytes += array.nbytes
-        self._held.setdefault(name, []).append(array)
-
-    def drop(self, name: str) -> None:
-        """Forget a value."""
-        for array in self._held.pop(name, []):
-            if isinstance(array, np.memmap):
-                Path(str(array.filename)).unlink(missing_ok=True)
-            else:
-                self._bytes -= array.nbytes
-
-
 class Replay:
     """One network run twice, side by side: as it was, and as it is being rewritten.
 
-    `stops` walks its nodes in order; at a stop everything before has been computed on both sides.
-    Where nothing has changed the two sides share their numbers.
+    `stops` walks its nodes, shortcuts first (`edgecc.calibration.order`); at a stop everything
+    before has been computed on both sides, and the node itself as it was. Where nothing has changed
+    the two sides share their numbers.
     """
 
-    def __init__(self, model: ir.Model, feeds: Sequence[Arrays], scratch: Path) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        feeds: Sequence[Arrays],
+        scratch: Path,
+        limit_bytes: int = IN_MEMORY_BYTES,
+    ) -> None:
         self._network = Network(model)
-        self._order = list(model.graph)
+        self._order = shortcuts_first(model.graph)
         self._batches = len(feeds)
-        self._was, self._is = Store(scratch), Store(scratch)
+        self._was, self._is = (Store(scratch, limit_bytes // 2) for _ in range(2))
         kept = {value.name or "" for value in model.graph.outputs}
         self._last_use: dict[str, int] = dict.fromkeys(kept, len(self._order))
         for index, node in enumerate(self._order):
@@ -80,7 +47,7 @@ class Replay:
                 self._was.put(name, array)
 
     def stops(self, at: Callable[[ir.Node], bool]) -> Iterator[ir.Node]:
-        """Yield the nodes where `at` holds, once their inputs are there; then go on from them."""
+        """Yield the nodes where `at` holds, once their outputs are there; then go on from them."""
         pending: list[ir.Node] = []
         for index, node in enumerate(self._order):
             if not at(node):
@@ -89,9 +56,8 @@ class Replay:
             self._run(pending, index)
             pending = []
             self._forget(index - 1)
+            self._record(self._was, [node], self._was, -1, set())
             yield node
-            if (node.outputs[0].name or "") not in self._was:
-                self.compute(node)
             self._forget(index)
         self._run(pending, len(self._order))
 
@@ -111,11 +77,6 @@ class Replay:
         """Whether a value has been computed, on both sides."""
         return name in self._was
 
-    def compute(self, node: ir.Node) -> Batches:
-        """Run a node as it stands, on what it was given before; return its first output."""
-        self._record(self._was, [node], self._was, 0, set())
-        return self._was[node.outputs[0].name or ""]
-
     def follow(self, nodes: Sequence[ir.Node], outputs: Sequence[str]) -> None:
         """Run the nodes that took a node's place on what the rewritten network feeds them."""
         inside = {value.name for node in nodes for value in node.outputs}
@@ -126,9 +87,10 @@ class Replay:
             if name not in inside
         }
         made = [v for node in nodes for v in node.outputs if v.name in outputs]
-        for name, batches in self._network.run(nodes, inputs, made, self._batches).items():
-            self._is.drop(name)
-            for array in batches:
+        for value in made:
+            self._is.drop(value.name or "")
+        for found in self._network.run(nodes, inputs, made, self._batches):
+            for name, array in found.items():
                 self._is.put(name, array)
 
     def _run(self, nodes: list[ir.Node], until: int) -> None:
@@ -167,8 +129,8 @@ class Replay:
         wanted = [value for name, value in made.items() if name in kept]
         if not wanted:
             return
-        for name, batches in self._network.run(nodes, inputs, wanted, self._batches).items():
-            for array in batches:
+        for found in self._network.run(nodes, inputs, wanted, self._batches):
+            for name, array in found.items():
                 store.put(name, array)
 
     def _forget(self, index: int) -> None:

@@ -261,7 +261,11 @@ BAD = {
         (["--macs", "0.5", "--calib", "the same.npz"], 2, "all 8 samples are the same"),
         (["--macs", "0.5", "--calib", "wide.npz"], 2, "it takes Nx4x10x10"),
         (["--macs", "0.5", "--calib", "small.npz"], 2, "it takes Nx4x10x10"),
-        (["--macs", "0.5", "--calib", "named.npz"], 2, "'image', which is no input"),
+        (
+            ["--macs", "0.5", "--calib", "named.npz"],
+            2,
+            "no array for the input 'x'; it has image, other",
+        ),
         (["--macs", "0.5", "--calib", "text.npz"], 2, "holds <U1, not numbers"),
         (["--macs", "0.5", "--calib", "none.npz"], 2, "0x4x10x10: no samples"),
         (

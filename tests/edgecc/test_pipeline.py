@@ -52,7 +52,7 @@ def test_text_forms(text: str, passes: tuple[Pass, ...]) -> None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("tucker", "there is no pass named 'tucker'", "there are sample"),
+        ("tucker", "there is no pass named 'tucker'", "there is only sample"),
         ("sampel", "there is no pass named 'sampel'", "did you mean sample?"),
         (
             "sample(counts=2)",

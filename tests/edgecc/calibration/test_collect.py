@@ -177,11 +177,6 @@ def full_disk(most_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="put starts another folder behind a failure, and finish takes it for whole",
-)
 def test_a_disk_that_is_full_for_a_while_leaves_no_half_of_it() -> None:
     large, small = (Statistics(np.zeros((1, size)), np.eye(size)[None], 100) for size in (100, 10))
     cache = StatisticsCache("key")

@@ -69,6 +69,15 @@ def test_floats_are_converted(calib: Path, kind: Any) -> None:
     assert np.array_equal(found, x)
 
 
+def test_what_is_no_input_is_ignored_and_told(calib: Path) -> None:
+    x = normal(3, 3, 8, 8)
+    data = read(calib, x=x, label=np.array([1, 2, 3]), name=np.array([{}]))
+    assert list(data.arrays) == ["x"]
+    assert np.array_equal(data.arrays["x"], x)
+    assert data.warnings == ("calib.npz also holds 'label', 'name': no input, not looked at",)
+    assert "no array for the input 'x'; it has images, label" in refused(calib, images=x, label=x)
+
+
 def test_open_sizes_take_what_comes_if_it_is_the_same_everywhere(calib: Path) -> None:
     a, b = TensorSpec("a", "float32", ("N", "L", None)), TensorSpec("b", "float32", ("N", "L"))
     assert read(calib, a, b, a=normal(2, 7, 5), b=normal(2, 7)).count == 2
@@ -199,7 +208,7 @@ def test_an_array_that_claims_to_be_huge(calib: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "problem"),
     [
-        ({"y": normal(2, 3, 8, 8), "z": normal(2, 2)}, "'y', which is no input"),
+        ({"y": normal(2, 3, 8, 8), "z": normal(2, 2)}, "for the input 'x'; it has y\n"),
         ({"x": normal(2, 3, 8, 8)}, "no array for the input 'z'"),
         ({"x": normal(2, 3, 8, 8), "z": normal(3, 2)}, "has 2 of 'x' and 3 of 'z'"),
         ({"x": normal(2, 3, 8), "z": normal(2, 2)}, "'x' is 2x3x8, a sample without an axis"),

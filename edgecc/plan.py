@@ -37,7 +37,7 @@ class SamplesUsed(BaseModel):
     name: str
     sha256: str
     """Of the samples and their preprocessing."""
-    relu_aware: bool = False
+    relu_aware: bool = True
 
 
 class PlanFile(BaseModel):

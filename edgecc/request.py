@@ -35,7 +35,7 @@ class Asked(TypedDict, total=False):
     calib: str | Path | None
     preprocessing: Preprocessing | None
     samples: int | None
-    relu_aware: bool
+    relu_aware: bool | None
     prices: str | Path | None
 
 
@@ -66,7 +66,8 @@ class Request:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     samples: int | None = None
     """How many samples are taken at most; None is `edgecc.calibration.samples.MOST_SAMPLES`."""
-    relu_aware: bool = False
+    relu_aware: bool | None = None
+    """Whether to fit what a ReLU lets through; None is as the plan says, and yes."""
     """Look at the ReLU behind a convolution: slower, worth it at a third of the multiply-adds."""
     prices: str | Path | None = None
     """A table of measured layer times of the target."""
@@ -93,7 +94,7 @@ class Request:
             calib=asked.get("calib"),
             preprocessing=asked.get("preprocessing") or Preprocessing(),
             samples=asked.get("samples"),
-            relu_aware=asked.get("relu_aware", False),
+            relu_aware=asked.get("relu_aware"),
             prices=asked.get("prices"),
         )
 
@@ -129,7 +130,7 @@ class Request:
         """Refuse what is about samples; a plan may name synthetic ones."""
         if self.relu_aware:
             raise UsageError(
-                "looking at the ReLU takes samples", hint="give --calib, or --calib synthetic"
+                "looking at a ReLU takes samples", hint="give --calib, or --calib synthetic"
             )
         if self.plan is None:
             self.check_samples_are_used()

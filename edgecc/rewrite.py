@@ -160,11 +160,24 @@ class ConvRewrite(Pass):
         lost = sum(b.energy(b.weight - s.weight) for b, s in zip(blocks, solved, strict=True))
         energy = sum(block.energy(block.weight) for block in blocks)
         error = lost / energy if energy > 0 else 0.0
+        if (scales := statistics.scales(conv)) is not None:
+            solved = [self._scaled(s, 1 / scale) for s, scale in zip(solved, scales, strict=True)]
         return Projection(
             weight=np.stack([s.weight for s in solved]),
             factors=tuple(map(np.stack, zip(*(s.factors for s in solved), strict=True))),
             error=error if error > EXACT else 0.0,
         )
+
+    def _scaled(self, solved: Solved, scale: Array) -> Solved:
+        return Solved(solved.weight * scale[:, None], self.scaled(solved.factors, scale))
+
+    def scaled(self, factors: Factors, scale: Array) -> Factors:
+        """Return the factors of one group that make filters `scale` (n,) times as large.
+
+        Here the last of them holds the outputs in front; overridden where that is not so.
+        """
+        *others, last = factors
+        return (*others, rows_scaled(last, scale))
 
     def layers(self, conv: Conv, sizes: Sizes) -> list[Layer]:
         """Return the operators that would replace `conv` on inputs of these spatial sizes."""
@@ -206,6 +219,11 @@ class ConvRewrite(Pass):
         made = tuple(made.name or "" for made in build.nodes)
         decision = Decision(name, self.name, settled.options(), error=found.error, made=made)
         return decision, build.nodes
+
+
+def rows_scaled(factor: Array, scale: Array) -> Array:
+    """Return a factor (n, ...) with its rows multiplied by `scale` (n,)."""
+    return factor * scale.reshape(-1, *(1,) * (factor.ndim - 1))
 
 
 def _told_mean(node: ir.Node, conv: Conv) -> Array | None:

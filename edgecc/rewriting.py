@@ -31,7 +31,7 @@ class Rewriting:
     samples: Samples | None = None
     """With samples, layer by layer in the order of the network, each fitted to what the
     rewritten network feeds it; without, from the weights alone."""
-    relu_aware: bool = False
+    relu_aware: bool = True
     account: dict[str, Any] | None = None
     """What a planner chose among, where one did."""
 

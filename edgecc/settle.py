@@ -59,7 +59,7 @@ def settle(request: Request, at: Workplace) -> Rewriting:
     samples = _samples(request, request.source, at)
     if not request.goal:
         text = at.board.passes if request.passes is None else request.passes
-        return Rewriting(catalog.pipeline(text), samples, request.relu_aware)
+        return Rewriting(catalog.pipeline(text), samples, request.relu_aware is not False)
     assert samples is not None  # a goal has synthetic ones at least
     return _planned(request, samples, at)
 
@@ -90,8 +90,10 @@ def _following(request: Request, plan: Plan, at: Workplace) -> Rewriting:
             hint="give the same ones, as many and prepared alike; or take 'calibration' out of "
             "the plan to fit it on these",
         )
-    relu_aware = request.relu_aware or (used is not None and used.relu_aware)
-    return Rewriting(plan, samples, relu_aware)
+    said = request.relu_aware
+    if said is None:
+        said = used is None or used.relu_aware
+    return Rewriting(plan, samples, said)
 
 
 def _planned(request: Request, samples: Samples, at: Workplace) -> Rewriting:
@@ -103,7 +105,7 @@ def _planned(request: Request, samples: Samples, at: Workplace) -> Rewriting:
     ) -> Rewriting:
         tried = outcome.to_json() if outcome else None
         plan = Plan(at.sha256, selection.steps, request.goal.to_json(), search=tried)
-        return Rewriting(plan, samples, request.relu_aware, told)
+        return Rewriting(plan, samples, request.relu_aware is not False, told)
 
     def judge(selection: Selection) -> Verdict:
         copy = at.model.clone()

@@ -17,7 +17,7 @@ from edgecc.calibration.statistics import Statistics
 from edgecc.conv import Array
 
 LIMIT_BYTES = 4_000_000_000
-FORM = "2"
+FORM = "3"
 """Changes when the same samples would give other statistics."""
 
 
@@ -53,7 +53,9 @@ class StatisticsCache:
             path = self._folder / f"{index}.npz"
             with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
                 mean, packed, patches = file["mean"], file["covariance"], int(file["patches"])
-            return Statistics(mean, _unpacked(packed, mean.shape[1]), patches)
+                passed = file["passed"]
+            covariance = _unpacked(packed, mean.shape[1])
+            return Statistics(mean, covariance, patches, passed if passed.size else None)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             shutil.rmtree(self._folder, ignore_errors=True)
             return None
@@ -71,6 +73,7 @@ class StatisticsCache:
                 mean=statistics.mean,
                 covariance=_packed(statistics),
                 patches=statistics.patches,
+                passed=np.empty(0) if statistics.passed is None else statistics.passed,
             )
         except OSError:
             self.abandon()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from edgecc.calibration.order import is_layer, shortcuts_first
 from edgecc.calibration.patches import Sampler
 from edgecc.calibration.replay import Replay
 from edgecc.calibration.statistics import Statistics
+from edgecc.calibration.targets import passed_of
 from edgecc.conv import Conv, read
 from edgecc.target import Arrays
 
@@ -103,9 +104,10 @@ def _measured(
                 for part in Sampler(conv).over(replay.before(name or "")):
                     moments.add(*part)
                 last = sees, _as_kept(moments.statistics())
-            cache.put(index, last[1])
+            found = replace(last[1], passed=passed_of(replay, node.outputs[0]))
+            cache.put(index, found)
             if index >= start:
-                yield Layer(node, conv, last[1])
+                yield Layer(node, conv, found)
         cache.finish()
     finally:
         cache.abandon()

@@ -18,19 +18,24 @@ from edgecc.calibration.collect import MOST_INPUTS
 from edgecc.calibration.moments import Moments
 from edgecc.calibration.order import is_layer
 from edgecc.calibration.patches import Sampler
-from edgecc.calibration.relu import refine
+from edgecc.calibration.relu import Sample, refine
 from edgecc.calibration.replay import Replay
-from edgecc.calibration.statistics import Statistics
 from edgecc.calibration.store import Batches
-from edgecc.calibration.targets import Rectified, rectified_of, sees_a_change, target_of
-from edgecc.conv import Conv, Refusal, is_convolution, is_gemm, read
+from edgecc.calibration.targets import (
+    Rectified,
+    passed_of,
+    rectified_of,
+    sees_a_change,
+    target_of,
+)
+from edgecc.conv import Array, Conv, Refusal, is_convolution, is_gemm, read
 from edgecc.graph import add_initializer, drop_initializer
 from edgecc.rewrite import ConvRewrite, Decision
 from edgecc.target import Arrays
 
-Chooser = Callable[[str, ConvRewrite | None], Sequence[ConvRewrite] | None]
+Chooser = Callable[[str, ConvRewrite | None], Sequence[ConvRewrite]]
 """Given the name of a convolution and the rewrite that made it (None: it is the network's own),
-the rewrites to try, in order; None where its very weights should stay."""
+the rewrites to try, in order."""
 BY = "refit"
 PATCHES_PER_SIZE = 30
 SAMPLE_BYTES = 300_000_000
@@ -46,6 +51,8 @@ class Site:
     inputs: Batches
     targets: Batches | None
     """None where its input and its target are the network's own: then it is itself the target."""
+    passed: Array | None = None
+    """(O,) the share of positions at which what follows lets each output through; None is 1."""
     rectified: Rectified | None = None
     """Where a ReLU follows and is looked at."""
 
@@ -60,7 +67,7 @@ class SequentialRefit:
         choose: Chooser,
         scratch: Path,
         *,
-        relu_aware: bool = False,
+        relu_aware: bool = True,
         tell: Callable[[str], None] = lambda name: None,
     ) -> None:
         model.graph.sort()
@@ -85,14 +92,13 @@ class SequentialRefit:
         replay, name, y = self._replay, node.name or "", node.outputs[0]
         rewrites = self._choose(name, None) if is_convolution(node) else []
         conv = _fitted(node)
-        if isinstance(conv, Refusal) or rewrites is None:
+        if isinstance(conv, Refusal):
             if sees_a_change(replay, node):
                 replay.follow([node], [y.name or ""])
-            why = str(conv) if isinstance(conv, Refusal) else "it is kept, weights and all"
-            return [Decision(name, BY, refusal=why)]
+            return [Decision(name, BY, refusal=str(conv))]
         targets = target_of(replay, node)
         rectified = rectified_of(replay, y) if self._relu_aware else None
-        site = Site(node, conv, replay.now(_input(node)), targets, rectified)
+        site = Site(node, conv, replay.now(_input(node)), targets, passed_of(replay, y), rectified)
         decisions, nodes = self._rewrite(site, rewrites)
         if targets is not None or any(decision.applied for decision in decisions):
             replay.follow(nodes, [y.name or ""])
@@ -108,14 +114,14 @@ class SequentialRefit:
         able = [rewrite for rewrite, why in found if why is None]
         if able or site.targets is not None:
             moments = _moments(site)
-            statistics = moments.statistics()
+            statistics = replace(moments.statistics(), passed=site.passed)
             wanted = conv if site.targets is None else moments.towards()
             for rewrite in able:
                 settled = rewrite.settle(wanted, statistics)
                 if isinstance(settled, Refusal):
                     decisions.append(Decision(name, rewrite.name, refusal=str(settled)))
                     continue
-                refined = _refined(settled, wanted, statistics, site)
+                refined = _refined(settled, wanted, site)
                 decision, made = settled.apply(site.node, refined, statistics)
                 if decision.applied:
                     inner, nodes = self._compose(site, rewrite, decision, made)
@@ -125,7 +131,7 @@ class SequentialRefit:
         if site.targets is not None and _shares_its_weight(site.node):
             outcome = "it stays as it is, as another layer has the same weights"
         elif site.targets is not None:
-            refit(site.node, wanted)
+            refit(site.node, _refined(None, wanted, site))
             outcome = "it is re-fitted to what the rewritten network feeds it"
         told = f"no rewrite was asked of it: {outcome}"
         return decisions or [Decision(name, BY, refusal=told)], [site.node]
@@ -135,8 +141,7 @@ class SequentialRefit:
     ) -> tuple[list[Decision], list[ir.Node]]:
         """Rewrite what a rewrite made, where that is asked for; the last of it is re-fitted."""
         further = [
-            (self._choose(node.name or "", by) or []) if is_convolution(node) else []
-            for node in made
+            self._choose(node.name or "", by) if is_convolution(node) else [] for node in made
         ]
         if not any(further):
             return [decision], made
@@ -147,7 +152,9 @@ class SequentialRefit:
             last = node is made[-1]
             if not isinstance(conv, Refusal) and (rewrites or last):
                 inputs = self._replay.now(_input(node))
-                inner = Site(node, conv, inputs, targets if last else None)
+                inner = Site(
+                    node, conv, inputs, targets if last else None, site.passed if last else None
+                )
                 found, stand = self._rewrite(inner, rewrites)
                 decisions += found
             nodes += stand
@@ -194,7 +201,7 @@ def _moments(site: Site) -> Moments:
     return moments
 
 
-def _refined(rewrite: ConvRewrite, wanted: Conv, statistics: Statistics, site: Site) -> Conv:
+def _refined(rewrite: ConvRewrite | None, wanted: Conv, site: Site) -> Conv:
     """What the rewrite should be fitted to, where a ReLU is looked at."""
     if site.rectified is None:
         return wanted
@@ -204,7 +211,8 @@ def _refined(rewrite: ConvRewrite, wanted: Conv, statistics: Statistics, site: S
     most = min(PATCHES_PER_SIZE * size, SAMPLE_BYTES // (4 * size))
     parts = zip(*Sampler(site.conv, most).over(site.inputs, *outputs), strict=True)
     patches, totals, *shortcut = (np.concatenate(part) for part in parts)
-    return refine(rewrite, wanted, statistics, patches, totals, shortcut[0] if shortcut else None)
+    sample = Sample(patches, totals, shortcut[0] if shortcut else None)
+    return refine(rewrite, wanted, sample, site.passed)
 
 
 def _shares_its_weight(node: ir.Node) -> bool:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from edgecc.calibration.order import shortcut_of
 from edgecc.calibration.pieces import reads
 from edgecc.calibration.replay import Replay
 from edgecc.calibration.store import Batches, Lazy
+from edgecc.conv import Array
+
+RECTIFIERS = frozenset({"Relu", "Clip", "HardSwish", "Gelu", "Mish"})
+"""What lets through what is above zero, and below it little or nothing."""
+WATCHED = 2000
+"""Positions of a batch that are looked at, of each channel."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +53,29 @@ def rectified_of(replay: Replay, y: ir.Value) -> Rectified | None:
     """Return the ReLU behind a layer with the output `y`, or behind the residual sum that it
     ends in; None where there is none.
     """
+    return _behind(replay, y, frozenset({"Relu"}))
+
+
+def passed_of(replay: Replay, y: ir.Value) -> Array | None:
+    """Return for each channel of a layer's output `y` the share of the positions at which what
+    follows lets it through: (C,). None where nothing that stops it follows.
+    """
+    found = _behind(replay, y, RECTIFIERS)
+    if found is None:
+        return None
+    parts = [_thinned(batch) > 0 for batch in found.totals]  # (C, positions)
+    share: Array = np.concatenate(parts, axis=1).mean(axis=1)
+    return share
+
+
+def _behind(replay: Replay, y: ir.Value, rectifiers: frozenset[str]) -> Rectified | None:
     own = replay.before(y.name or "")
-    if _relu_follows(y):
+    if _feeds(y, rectifiers):
         return Rectified(own, None)
     shortcut = shortcut_of(y)
     if shortcut is None or not replay.known(name := shortcut.name or ""):
         return None
-    if not _relu_follows(next(iter(y.uses())).node.outputs[0]):
+    if not _feeds(next(iter(y.uses())).node.outputs[0], rectifiers):
         return None
     before, now = replay.before(name), replay.now(name)
     if own[0].shape != before[0].shape:
@@ -59,6 +83,24 @@ def rectified_of(replay: Replay, y: ir.Value) -> Rectified | None:
     return Rectified(Lazy(lambda a, b: a + b, own, before), now)
 
 
-def _relu_follows(y: ir.Value) -> bool:
-    uses = list(y.uses())
-    return len(uses) == 1 and uses[0].node.op_type == "Relu" and not y.is_graph_output()
+def _feeds(y: ir.Value, rectifiers: frozenset[str]) -> bool:
+    """Whether rectifiers alone read `y`."""
+    nodes = list({id(use.node): use.node for use in y.uses()}.values())
+    if y.is_graph_output() or len(nodes) != 1:
+        return False
+    node = nodes[0]
+    return node.op_type in rectifiers and (node.op_type != "Clip" or _clips_at_zero(node))
+
+
+def _clips_at_zero(node: ir.Node) -> bool:
+    least = node.inputs[1] if len(node.inputs) > 1 else None
+    return least is not None and least.const_value is not None and least.const_value.numpy() == 0
+
+
+def _thinned(batch: Any) -> Array:
+    """Some of the positions of a batch (B, C, *sizes): (C, P)."""
+    rows = np.asarray(batch)
+    rows = rows.reshape(*rows.shape[:2], -1)
+    step = max(1, rows[:, 0].size // WATCHED)
+    found: Array = rows.transpose(1, 0, 2).reshape(rows.shape[1], -1)[:, ::step]
+    return found

@@ -86,7 +86,7 @@ Families = Annotated[
 Keep = Annotated[
     str | None,
     typer.Option(
-        help="Convolutions that a plan leaves as they are, by name: 'conv1, *expand1x1*'.",
+        help="Convolutions that keep their form in a plan, by name: 'conv1, *expand1x1*'.",
         metavar="PATTERNS",
         rich_help_panel=BUDGET,
     ),
@@ -136,10 +136,11 @@ ImageChannels = Annotated[
     typer.Option(help="RGB, BGR or grey.", metavar="ORDER", rich_help_panel=CALIBRATION),
 ]
 ReluAware = Annotated[
-    bool,
+    bool | None,
     typer.Option(
-        "--relu-aware",
-        help="Fit what the ReLU behind a convolution lets through: slower, for tight budgets.",
+        "--relu-aware/--no-relu-aware",
+        help="Fit what the ReLU behind a convolution lets through (the default), or all of it: "
+        "faster, and worse.",
         rich_help_panel=CALIBRATION,
     ),
 ]

@@ -46,7 +46,7 @@ def build(
     image_mean: asked.ImageMean = None,
     image_std: asked.ImageStd = None,
     image_channels: asked.ImageChannels = None,
-    relu_aware: asked.ReluAware = False,
+    relu_aware: asked.ReluAware = None,
     shape: Shapes = None,
     out: Annotated[
         Path | None, typer.Option(help="The bundle's folder. Default: MODEL-TARGET here.")

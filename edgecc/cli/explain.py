@@ -37,7 +37,7 @@ def explain(
     image_mean: asked.ImageMean = None,
     image_std: asked.ImageStd = None,
     image_channels: asked.ImageChannels = None,
-    relu_aware: asked.ReluAware = False,
+    relu_aware: asked.ReluAware = None,
     shape: Shapes = None,
     as_json: AsJson = False,
 ) -> None:

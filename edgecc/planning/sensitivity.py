@@ -55,6 +55,8 @@ def probe(layer: Layer) -> Probe | None:
     if sum(lost) <= 0:
         return None
     weight = np.stack(parts)
+    if (scales := layer.statistics.scales(conv)) is not None:
+        weight = weight / scales[:, :, None]
     bias = corrected_bias(conv, weight, layer.statistics)
     dtype = conv.weight.dtype
     return Probe(

@@ -24,7 +24,7 @@ import numpy as np
 from edgecc.builder import Builder, V
 from edgecc.calibration.statistics import Block
 from edgecc.conv import Array, Conv, Refusal
-from edgecc.rewrite import Factors, Solved
+from edgecc.rewrite import Factors, Solved, rows_scaled
 from passes.decompose import obs
 from passes.decompose.keep import KeepRewrite, across_groups
 
@@ -67,6 +67,11 @@ class ChannelPrune(KeepRewrite):
         ranked = obs.rankings(block.weight, block, obs.inverse(block), least, most)
         found: Array = np.min([ranking.lost[least : most + 1] for ranking in ranked], axis=0)
         return found
+
+    def scaled(self, factors: Factors, scale: Array) -> Factors:
+        """Scale the filters."""
+        filters, *channels = factors
+        return (rows_scaled(filters, scale), *channels)
 
     def lower(self, conv: Conv, factors: Factors, bias: Array | None, x: V, build: Builder[V]) -> V:
         """Build the Gather and the smaller convolution."""

@@ -32,7 +32,7 @@ from edgecc.builder import Builder, V
 from edgecc.calibration.statistics import Block, Statistics
 from edgecc.conv import Array, Conv, Refusal, Window
 from edgecc.errors import UsageError, did_you_mean
-from edgecc.rewrite import ConvRewrite, Factors, Solved
+from edgecc.rewrite import ConvRewrite, Factors, Solved, rows_scaled
 from passes.decompose import obs
 from passes.decompose.clusters import co_cluster, reorder
 
@@ -102,6 +102,14 @@ class Hetconv(ConvRewrite):
         fit = self._best(block, self._energies(block))
         factors = fit.factors(block)
         return Solved(fit.weight, factors[:2] if self.topology == "contiguous" else factors)
+
+    def scaled(self, factors: Factors, scale: Array) -> Factors:
+        """Scale both halves; that inside the parts lies by parts."""
+        if self.parts == 1:
+            return (rows_scaled(factors[0], scale),)
+        inside, between, *orders = factors
+        by_part = scale[np.argsort(orders[1])] if orders else scale
+        return (rows_scaled(inside, by_part), rows_scaled(between, scale), *orders)
 
     def errors(self, conv: Conv, statistics: Statistics, choices: Sequence[Hetconv]) -> list[float]:
         """Return the error of each choice; what losing a tap costs is the same for all."""

@@ -26,7 +26,7 @@ from edgecc.builder import Builder, V
 from edgecc.calibration.statistics import Block
 from edgecc.conv import Array, Conv, Refusal
 from edgecc.errors import UsageError
-from edgecc.rewrite import Factors, Solved
+from edgecc.rewrite import Factors, Solved, rows_scaled
 from passes.decompose import obs
 from passes.decompose.clusters import cluster, reorder
 from passes.decompose.keep import KeepRewrite, across_groups
@@ -128,6 +128,13 @@ class Msgc(KeepRewrite):
             yield _Heads(
                 rows, [obs.rankings(block.weight[r], block, way, least, most) for r in rows]
             )
+
+    def scaled(self, factors: Factors, scale: Array) -> Factors:
+        """Scale the filters, which lie by heads."""
+        filters, *index = factors
+        if len(index) == 2:
+            scale = scale[np.argsort(index[1])]
+        return (rows_scaled(filters, scale), *index)
 
     def lower(self, conv: Conv, factors: Factors, bias: Array | None, x: V, build: Builder[V]) -> V:
         """Build one Gather for all heads, one grouped convolution, and the outputs' order."""

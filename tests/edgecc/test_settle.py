@@ -384,7 +384,7 @@ def test_a_network_that_says_it_takes_any_batch_and_does_not(
         ({"max_drop": "1%"}, "--max-drop and --eval belong together"),
         ({"families": "basis"}, "no plan is asked for"),
         ({"keep": "conv1", "passes": "basis"}, "no plan is asked for"),
-        ({"relu_aware": True}, "looking at the ReLU takes samples"),
+        ({"relu_aware": True}, "looking at a ReLU takes samples"),
         ({"prices": "prices.json"}, "no plan is asked for that weighs them"),
         ({"prices": "prices.json", "passes": "basis"}, "no plan is asked for that weighs them"),
         ({"passes": "basis", "samples": 8}, "--samples says how many are taken, and there are no"),

@@ -178,25 +178,6 @@ def test_a_shortcut_of_slices_and_pads_behind_the_branch_in_the_file() -> None:
     assert_fitted(found, "Conv_t", old, b_now, t + q - q_now)
 
 
-def test_what_is_kept_keeps_its_very_weights_and_is_followed() -> None:
-    rule = everywhere("basis(rank=6)")
-
-    def choose(name: str, by: ConvRewrite | None) -> Any:
-        return None if name == "Conv_c" else [] if name == "Conv_y" else rule(name, by)
-
-    found, decisions = sequential(RESIDUAL, FITTED, choose)
-    told = {d.node: (d.by, d.refusal) for d in decisions}
-    assert told["Conv_c"] == ("refit", "it is kept, weights and all")
-    kept = next(node for node in found.graph if node.name == "Conv_c")
-    for place, name in ((1, "w1"), (2, "b1")):
-        value = kept.inputs[place]
-        assert value is not None
-        assert value.const_value is not None
-        assert value.const_value.numpy().tobytes() == W[name].tobytes()
-    h, target = values(found, FITTED, "h")[0], values(RESIDUAL, FITTED, "y")[0]
-    assert_fitted(found, "Conv_y", weight_of(copy_of(RESIDUAL), "Conv_y"), h, target)
-
-
 def test_what_became_of_a_layer_that_was_not_rewritten_is_told() -> None:
     _, decisions = sequential(RESIDUAL, FITTED, only(Conv_c="basis(rank=6)"))
     assert [d.refusal for d in decisions] == [

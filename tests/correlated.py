@@ -65,6 +65,8 @@ def correlated(conv: Conv, *, dead: tuple[int, ...] = (), twins: bool = False) -
 def lost(conv: Conv, statistics: Statistics, weight: np.ndarray) -> float:
     """The share of the output's energy that W' = `weight` (G, O/G, d) loses."""
     blocks = list(statistics.blocks(conv))
+    if (scales := statistics.scales(conv)) is not None:
+        weight = weight * scales[:, :, None]
     off = sum(b.energy(b.weight - w) for b, w in zip(blocks, weight, strict=True))
     return off / sum(b.energy(b.weight) for b in blocks)
 

@@ -18,8 +18,9 @@ from edgecc.calibration.collect import MOST_INPUTS
 from edgecc.calibration.moments import Moments
 from edgecc.calibration.order import is_layer
 from edgecc.calibration.patches import Sampler
-from edgecc.calibration.relu import Sample, refine
+from edgecc.calibration.relu import Refined, Sample, refine
 from edgecc.calibration.replay import Replay
+from edgecc.calibration.statistics import Statistics
 from edgecc.calibration.store import Batches
 from edgecc.calibration.targets import (
     Rectified,
@@ -121,8 +122,7 @@ class SequentialRefit:
                 if isinstance(settled, Refusal):
                     decisions.append(Decision(name, rewrite.name, refusal=str(settled)))
                     continue
-                refined = _refined(settled, wanted, site)
-                decision, made = settled.apply(site.node, refined, statistics)
+                decision, made = _applied(settled, wanted, statistics, site)
                 if decision.applied:
                     inner, nodes = self._compose(site, rewrite, decision, made)
                     return decisions + inner, nodes
@@ -131,7 +131,8 @@ class SequentialRefit:
         if site.targets is not None and _shares_its_weight(site.node):
             outcome = "it stays as it is, as another layer has the same weights"
         elif site.targets is not None:
-            refit(site.node, _refined(None, wanted, site))
+            refined = _refined(None, wanted, site)
+            refit(site.node, refined.conv if refined else wanted)
             outcome = "it is re-fitted to what the rewritten network feeds it"
         told = f"no rewrite was asked of it: {outcome}"
         return decisions or [Decision(name, BY, refusal=told)], [site.node]
@@ -201,10 +202,22 @@ def _moments(site: Site) -> Moments:
     return moments
 
 
-def _refined(rewrite: ConvRewrite | None, wanted: Conv, site: Site) -> Conv:
-    """What the rewrite should be fitted to, where a ReLU is looked at."""
+def _applied(
+    rewrite: ConvRewrite, wanted: Conv, statistics: Statistics, site: Site
+) -> tuple[Decision, list[ir.Node]]:
+    """Rewrite the layer, with a look at its ReLU where that is asked for."""
+    refined = _refined(rewrite, wanted, site)
+    if refined is None:
+        return rewrite.apply(site.node, wanted, statistics)
+    known = replace(statistics, passed=refined.passed)
+    decision, made = rewrite.apply(site.node, refined.conv, known)
+    return replace(decision, error=refined.error if decision.applied else None), made
+
+
+def _refined(rewrite: ConvRewrite | None, wanted: Conv, site: Site) -> Refined | None:
+    """What the layer should be fitted to, where a ReLU is looked at."""
     if site.rectified is None:
-        return wanted
+        return None
     size = site.conv.patch_size * site.conv.groups
     outputs = [site.rectified.totals]
     outputs += [] if site.rectified.shortcut is None else [site.rectified.shortcut]

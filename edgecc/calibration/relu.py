@@ -26,8 +26,10 @@ from edgecc.rewrite import ConvRewrite
 TURNS, FEW_TURNS = 4, 1
 WIDE = 2400
 """Layers that see more numbers than this take `FEW_TURNS`: each factors their covariance."""
+EXACT = 1e-10
+"""Errors below this are rounding in float32."""
 RELAXATION = 1.6
-"""Each turn goes so much farther than to u: four then do as well as eight."""
+"""Each turn goes so much farther than to u, as long as that pays: four then do as well as eight."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,27 +44,45 @@ class Sample:
     """(N, O), what is added before the ReLU now, where that is a residual sum."""
 
 
-def refine(rewrite: ConvRewrite | None, wanted: Conv, sample: Sample, passed: Array | None) -> Conv:
-    """Return the convolution that `rewrite` should be fitted to instead of `wanted`; None is a
-    convolution that stays dense.
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """What a rewrite should be fitted to."""
 
-    `passed` (O,) is as in `Statistics`; the first turn goes by it.
+    conv: Conv
+    passed: Array | None
+    """(O,) the shares by which its outputs count in the fit, as in `Statistics`."""
+    error: float
+    """The share of what the ReLU let through that is lost then."""
+
+
+def refine(
+    rewrite: ConvRewrite | None, wanted: Conv, sample: Sample, passed: Array | None
+) -> Refined:
+    """Return what `rewrite` should be fitted to instead of `wanted`; None is one that stays dense.
+
+    The first turn goes by the shares `passed`; the others need none: what is not let through is
+    fitted already.
     """
     inputs = _Inputs.of(sample.patches, wanted)
     added = 0.0 if sample.shortcut is None else sample.shortcut
     above, alive = np.maximum(sample.totals, 0), sample.totals > 0
     statistics = replace(inputs.statistics, passed=passed)
-    best, least = wanted, np.inf
-    for turn in range((FEW_TURNS if wanted.patch_size > WIDE else TURNS) + 1):
+    energy = float(np.var(above, axis=0, dtype=np.float64).mean())
+    best, least, step = Refined(wanted, passed, 0.0), np.inf, RELAXATION
+    for _ in range((FEW_TURNS if wanted.patch_size > WIDE else TURNS) + 1):
         weight = _weight(rewrite, wanted, statistics)
         made = inputs.outputs(weight, inputs.level(wanted)) + added
         loss = float(np.mean(np.square(np.maximum(made, 0) - above), dtype=np.float64))
         if loss < least:
-            best, least = wanted, loss
-        elif turn > 1:
+            error = loss / energy if loss > EXACT * energy else 0.0
+            best, least = Refined(wanted, statistics.passed, error), loss
+            gap = np.where(alive, sample.totals, np.minimum(made, 0)) - made
+            start = wanted, weight
+        elif step > 1:
+            step = 1.0
+        else:
             break
-        gap = np.where(alive, sample.totals, np.minimum(made, 0)) - made
-        wanted = inputs.moved(wanted, weight, RELAXATION * gap)
+        wanted = inputs.moved(*start, step * gap)
         statistics = inputs.statistics
     return best
 
@@ -94,15 +114,16 @@ class _Inputs:
 
     def level(self, conv: Conv) -> Array:
         """What `conv` puts out on average (O,)."""
-        level: Array = np.einsum("gnd,gd->gn", conv.matrix(), self.statistics.mean).ravel()
-        if conv.bias is not None:
-            level = level + conv.bias
+        bias = np.zeros(conv.out_channels) if conv.bias is None else conv.bias
+        level: Array = np.einsum("gnd,gd->gn", conv.matrix(), self.statistics.mean).ravel() + bias
         return level
 
     def outputs(self, weight: Array, level: Array) -> Array:
         """What filters (G, O/G, d) with this level put out (N, O)."""
-        made = self.centred @ weight.transpose(0, 2, 1).astype(self.centred.dtype)  # (G, N, O/G)
-        flat = made.transpose(1, 0, 2).reshape(len(made[0]), -1)
+        made: Array = self.centred @ weight.transpose(0, 2, 1).astype(
+            self.centred.dtype
+        )  # (G, N, O/G)
+        flat: Array = made.transpose(1, 0, 2).reshape(len(made[0]), -1)
         flat += level.astype(flat.dtype)
         return flat
 

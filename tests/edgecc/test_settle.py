@@ -86,7 +86,7 @@ def test_a_budget_is_met_by_what_is_built(model: Path, calib: Path, tmp_path: Pa
     assert plan["calibration"] == {
         "name": "x.npz",
         "sha256": report["calibration"]["sha256"],
-        "relu_aware": False,
+        "relu_aware": True,
     }
     assert set(plan["convolutions"]) == {"Conv_a", "Conv_c", "Conv_y"}
 

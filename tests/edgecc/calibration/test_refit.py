@@ -117,7 +117,7 @@ def test_each_step_of_the_ladder_is_better(tmp_path: Path) -> None:
         o.replace(" bias", "") for o in operators(blind)
     ]
     errors = [moved(RESIDUAL, model, HELD_OUT) for model in (blind, calibrated, refitted)]
-    assert errors[0] > 1.3 * errors[1] > 1.3**2 * errors[2]
+    assert errors[0] > 1.3 * errors[1] > 1.3 * 1.2 * errors[2]
 
 
 @pytest.mark.parametrize("family", ["basis(rank=8)", "dac(rank=3)", "spatial_svd(rank=6)"])
@@ -416,7 +416,7 @@ def test_looking_at_the_relu_lowers_what_is_lost_behind_it() -> None:
 def test_looking_at_the_relu_behind_a_residual_sum() -> None:
     choose = only(Conv_a="basis(rank=6)", Conv_e="basis(rank=4)")
     without, aware = relu_errors(RESIDUAL, choose, "h")
-    assert aware < 0.98 * without
+    assert aware < 0.97 * without
 
 
 def test_where_no_relu_follows_it_makes_no_difference() -> None:
@@ -442,7 +442,8 @@ def test_the_same_again_gives_the_same_bytes(relu_aware: bool) -> None:
 def test_batches_of_another_size_give_nearly_the_same() -> None:
     """Not the same bytes: that is promised for the same samples in the same batches."""
     eight, three = (
-        sequential(RESIDUAL, FITTED, everywhere("basis(rank=6)"), size=size)[0] for size in (8, 3)
+        sequential(RESIDUAL, FITTED, everywhere("basis(rank=6)"), relu_aware=False, size=size)[0]
+        for size in (8, 3)
     )
     gap = outputs(eight, x=HELD_OUT)["y"] - outputs(three, x=HELD_OUT)["y"]
     assert np.abs(gap).max() < 1e-3

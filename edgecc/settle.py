@@ -19,8 +19,9 @@ from edgecc.cost import Cost, input_sizes
 from edgecc.errors import UsageError, did_you_mean
 from edgecc.plan import Plan
 from edgecc.planning.account import PRICED
+from edgecc.planning.costs import Selection
 from edgecc.planning.make import Subject, planner_of, select
-from edgecc.planning.planner import Planner, Selection
+from edgecc.planning.planner import Planner
 from edgecc.planning.prices import Prices
 from edgecc.planning.search import Outcome, Verdict
 from edgecc.planning.trial import Trial

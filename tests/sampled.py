@@ -20,8 +20,9 @@ from edgecc.calibration.refit import SequentialRefit
 from edgecc.calibration.samples import Samples
 from edgecc.cost import Cost, count, input_sizes
 from edgecc.plan import Plan
+from edgecc.planning.costs import Selection
 from edgecc.planning.make import Subject, planner_of
-from edgecc.planning.planner import Planner, Selection
+from edgecc.planning.planner import Planner
 from edgecc.rewrite import ConvRewrite, Decision
 from edgecc.rewriting import Rewriting
 

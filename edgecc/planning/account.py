@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgecc.planning.budget import Budget
+from edgecc.planning.costs import Selection
 from edgecc.planning.knapsack import Choice, Standing, frontier
-from edgecc.planning.planner import Planner, Selection
+from edgecc.planning.planner import Planner
 from edgecc.planning.table import Row
 
 COUNTED, PRICED = ("macs", "params"), ("latency", "energy")
@@ -16,10 +17,10 @@ COUNTED, PRICED = ("macs", "params"), ("latency", "energy")
 def account(planner: Planner, selection: Selection, budgets: Sequence[Budget]) -> dict[str, Any]:
     """Describe a plan: what it predicts, and by convolution what else there was."""
     quantity = budgets[0].quantity if budgets else "macs"
-    told = COUNTED if planner.prices is None else COUNTED + PRICED
+    told = COUNTED if planner.costs.prices is None else COUNTED + PRICED
     return {
-        "prices": planner.prices.name if planner.prices else None,
-        "predicted": {name: round(planner.fraction(name, selection), 4) for name in told},
+        "prices": planner.costs.prices.name if planner.costs.prices else None,
+        "predicted": {name: round(planner.costs.fraction(name, selection), 4) for name in told},
         "convolutions": {
             row.name: {
                 "weight": round(planner.weights.get(row.name, 1.0), 4),
@@ -33,7 +34,7 @@ def account(planner: Planner, selection: Selection, budgets: Sequence[Budget]) -
 
 def _alternatives(planner: Planner, quantity: str, row: Row, chosen: int) -> list[dict[str, Any]]:
     """The chosen candidate, and of each other family the one that costs most nearly as much."""
-    costs = [planner.cost(quantity, candidate.layers) for candidate in row.candidates]
+    costs = [planner.costs.cost(quantity, candidate.layers) for candidate in row.candidates]
     choices = [
         Choice(cost, candidate.error) for cost, candidate in zip(costs, row.candidates, strict=True)
     ]

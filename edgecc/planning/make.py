@@ -16,8 +16,9 @@ from edgecc.cost import Cost
 from edgecc.layers import Sizes
 from edgecc.planning.account import account
 from edgecc.planning.budget import Budget, Goal
+from edgecc.planning.costs import Costs, Selection
 from edgecc.planning.feeds import feeds
-from edgecc.planning.planner import Planner, Selection
+from edgecc.planning.planner import Planner
 from edgecc.planning.prices import Prices
 from edgecc.planning.search import Outcome, Verdict, smallest
 from edgecc.planning.storage import Storage
@@ -70,15 +71,15 @@ def planner_of(
         patient=patient,
         macs=subject.whole.macs,
     )
-    return Planner(
+    costs = Costs(
         found.rows,
-        found.weights,
         prices,
         subject.whole,
         feeds(subject.model),
         subject.macs,
         Storage.of(subject.model, subject.sizes),
     )
+    return Planner(costs, found.weights)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 from edgecc.errors import BudgetError
 from edgecc.planning.budget import Budget
-from edgecc.planning.planner import Planner, Selection
+from edgecc.planning.costs import Selection
+from edgecc.planning.planner import Planner
 
 TRIALS = 6
 """Each halves what is between too small and good enough: 1/64 of the network at the end."""
@@ -96,7 +97,7 @@ class _Trials:
         chosen = tuple(selection.chosen)
         if chosen not in self.known:
             verdict = self._judge(selection)
-            reached = self._planner.fraction(self._quantity, selection)
+            reached = self._planner.costs.fraction(self._quantity, selection)
             self.known[chosen] = Tried(fraction, reached, verdict)
             verb = "accepted" if verdict.accepted else "refused"
             self._tell(f"{reached:.2f} of the {self._quantity} {verb}: {verdict.told}")

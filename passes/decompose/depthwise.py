@@ -51,8 +51,8 @@ class Depthwise(Dac):
     def errors(
         self, conv: Conv, statistics: Statistics, choices: Sequence[RankRewrite]
     ) -> list[float]:
-        """Return the error of each choice after two thirds of the rounds: up to 5 % above. Of a wide
-        convolution the middle one alone is fitted; what it gains on `dac` is taken for all.
+        """Return the error of each choice after two thirds of the rounds: up to 5 % above. Of a
+        wide convolution the middle one alone is fitted; what it gains on `dac` is taken for all.
         """
         if statistics.covariance is None or not choices:
             return super().errors(conv, statistics, choices)

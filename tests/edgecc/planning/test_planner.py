@@ -15,7 +15,8 @@ from sampled import Planned, cost_of, planned, samples
 from edgecc.errors import BudgetError
 from edgecc.planning.account import account
 from edgecc.planning.budget import Budget, Quantity
-from edgecc.planning.planner import Planner, Selection, felt
+from edgecc.planning.costs import Costs, Selection
+from edgecc.planning.planner import Planner, felt
 
 W = {
     "w0": normal(16, 4, 3, 3) / 6,
@@ -68,11 +69,11 @@ def of(cost: Any, quantity: str) -> int:
 
 
 def test_the_plan_is_for_the_whole_network(plan: Planned) -> None:
-    assert [row.name for row in plan.planner.rows] == ["Conv_a", "Conv_c", "Conv_e", "Conv_i"]
+    assert [row.name for row in plan.planner.costs.rows] == ["Conv_a", "Conv_c", "Conv_e", "Conv_i"]
     selection = plan.planner.within([])
     assert set(selection.steps.values()) == {None}
     for quantity in ("macs", "params", "latency", "energy"):
-        assert plan.planner.fraction(quantity, selection) == 1.0
+        assert plan.planner.costs.fraction(quantity, selection) == 1.0
     assert plan.whole.macs == 100 * (16 * 36 + 2 * 16 * 144 + 24 * 16) + 24 * 6
 
 
@@ -84,7 +85,7 @@ def test_a_budget_is_held_as_counted_on_the_graph(
     selection = plan.planner.within([Budget(quantity, fraction)])
     left = of(plan.cost_of(selection), quantity)
     assert left <= fraction * of(plan.whole, quantity)
-    expected = plan.planner.fraction(quantity, selection) * of(plan.whole, quantity)
+    expected = plan.planner.costs.fraction(quantity, selection) * of(plan.whole, quantity)
     assert left == pytest.approx(expected, abs=1e-6)
     assert left > (fraction - 0.05) * of(plan.whole, quantity)  # it is used
 
@@ -108,23 +109,22 @@ def test_more_room_is_never_worse(plan: Planned, quantity: Quantity) -> None:
     assert all(b <= a + 1e-9 for a, b in itertools.pairwise(errors))
     assert errors[-1] == 0
     for fraction, selection in zip(fractions, found, strict=True):
-        assert plan.planner.fraction(quantity, selection) <= fraction + 1e-9
+        assert plan.planner.costs.fraction(quantity, selection) <= fraction + 1e-9
 
 
 def test_the_least_error_of_all_selections() -> None:
     """Tried one by one, where there are few."""
     few = planned(network(), X, "basis(rank=4), spatial_svd(rank=4)", granule=8)
     planner = few.planner
-    rows = [row.candidates[:4] for row in planner.rows]
+    rows = [row.candidates[:4] for row in planner.costs.rows]
+    fewer = [type(row)(row.name, kept) for row, kept in zip(planner.costs.rows, rows, strict=True)]
     small = Planner(
-        [type(row)(row.name, kept) for row, kept in zip(planner.rows, rows, strict=True)],
+        Costs(fewer, planner.costs.prices, planner.costs.whole),
         planner.weights,
-        planner.prices,
-        planner.whole,
     )
-    every = [Selection(small.rows, chosen) for chosen in _product([len(row) for row in rows])]
+    every = [Selection(fewer, chosen) for chosen in _product([len(row) for row in rows])]
     for fraction in (0.4, 0.55, 0.7, 0.9):
-        fits = [s for s in every if small.fraction("macs", s) <= fraction]
+        fits = [s for s in every if small.costs.fraction("macs", s) <= fraction]
         if not fits:
             with pytest.raises(BudgetError):
                 small.within([Budget("macs", fraction)])
@@ -171,7 +171,7 @@ def test_an_impossible_budget_tells_the_nearest_that_can_be_met(
     assert [b.quantity for b in reachable] == list(asked)
     selection = plan.planner.within(reachable)
     for budget in reachable:
-        assert plan.planner.fraction(budget.quantity, selection) <= budget.fraction
+        assert plan.planner.costs.fraction(budget.quantity, selection) <= budget.fraction
         if len(reachable) == 1:
             assert budget.fraction <= plan.planner.smallest(budget.quantity) + 0.001
 
@@ -179,19 +179,20 @@ def test_an_impossible_budget_tells_the_nearest_that_can_be_met(
 def test_a_layer_that_is_felt_more_keeps_more(plan: Planned) -> None:
     """The same candidates, weighed otherwise."""
     heavy = {name: (100.0 if name == "Conv_c" else 0.01) for name in plan.planner.weights}
-    other = Planner(plan.planner.rows, heavy, plan.planner.prices, plan.whole)
+    other = Planner(plan.planner.costs, heavy)
     chosen = other.within([Budget("macs", 0.6)])
     at = [row.name for row in chosen.rows].index("Conv_c")
     assert chosen.rows[at].candidates[chosen.chosen[at]].error == 0
     light = {name: (0.01 if name == "Conv_c" else 100.0) for name in plan.planner.weights}
-    other = Planner(plan.planner.rows, light, plan.planner.prices, plan.whole)
+    other = Planner(plan.planner.costs, light)
     chosen = other.within([Budget("macs", 0.6)])
     assert chosen.rows[at].candidates[chosen.chosen[at]].error > 0
 
 
 def test_convolutions_without_a_row_stay_and_count() -> None:
     few = planned(network(), X, "basis")
-    small = Planner(few.planner.rows[1:2], few.planner.weights, few.planner.prices, few.whole)
+    costs = Costs(few.planner.costs.rows[1:2], few.planner.costs.prices, few.whole)
+    small = Planner(costs, few.planner.weights)
     assert small.smallest("macs") > 0.5
     with pytest.raises(BudgetError, match=r"comes down to --macs 0\.5"):
         small.within([Budget("macs", 0.5)])
@@ -216,9 +217,9 @@ def test_the_account_says_what_was_chosen_and_why(plan: Planned) -> None:
     budgets = [Budget("macs", 0.5)]
     selection = plan.planner.within(budgets)
     told = account(plan.planner, selection, budgets)
-    assert told["predicted"]["macs"] == round(plan.planner.fraction("macs", selection), 4)
+    assert told["predicted"]["macs"] == round(plan.planner.costs.fraction("macs", selection), 4)
     assert set(told["predicted"]) == {"macs", "params", "latency", "energy"}
-    assert list(told["convolutions"]) == [row.name for row in plan.planner.rows]
+    assert list(told["convolutions"]) == [row.name for row in plan.planner.costs.rows]
     for row, index in zip(selection.rows, selection.chosen, strict=True):
         entry = told["convolutions"][row.name]
         first, *others = entry["alternatives"]
@@ -268,9 +269,11 @@ def test_all_of_the_parameters_leaves_a_network_without_biases_alone() -> None:
     bare = planned(network("b0", "b1", "b2", "b3", "bg"), X, "basis")
     selection = bare.planner.within([Budget("params", 1.0)])
     assert set(selection.steps.values()) == {None}
-    assert bare.planner.fraction("params", selection) == 1.0
+    assert bare.planner.costs.fraction("params", selection) == 1.0
     some = bare.planner.within([Budget("params", 0.9)])
-    assert bare.cost_of(some).params <= bare.planner.fraction("params", some) * bare.whole.params
+    assert (
+        bare.cost_of(some).params <= bare.planner.costs.fraction("params", some) * bare.whole.params
+    )
 
 
 SHARED = """g (float[N,16,10,10] x) => (float[A,B,C,D] y) {
@@ -285,7 +288,7 @@ def test_weights_that_some_layers_share(fraction: float) -> None:
     weights = {name: array for name, array in W.items() if name in SHARED}
     few = planned(parse(SHARED, weights), samples(8, channels=16), "basis")
     selection = few.planner.within([Budget("params", fraction)])
-    reached = few.planner.fraction("params", selection)
+    reached = few.planner.costs.fraction("params", selection)
     assert (
         few.cost_of(selection).params <= reached * few.whole.params <= fraction * few.whole.params
     )
@@ -308,11 +311,13 @@ def test_a_weight_that_another_operator_reads_stays() -> None:
 
 def test_one_candidate_of_each_row_is_chosen(plan: Planned) -> None:
     """Whichever of those of one family and cost it is."""
-    for index in range(len(plan.planner.rows[1].candidates)):
+    for index in range(len(plan.planner.costs.rows[1].candidates)):
         chosen = [0, index, 0, 0]
-        told = account(plan.planner, Selection(plan.planner.rows, chosen), [Budget("macs", 0.5)])
+        told = account(
+            plan.planner, Selection(plan.planner.costs.rows, chosen), [Budget("macs", 0.5)]
+        )
         first, *others = told["convolutions"]["Conv_c"]["alternatives"]
-        candidate = plan.planner.rows[1].candidates[index]
+        candidate = plan.planner.costs.rows[1].candidates[index]
         assert (first["family"], first["options"]) == (candidate.family, candidate.options)
         assert first["why"] == "chosen"
         assert "chosen" not in [other["why"] for other in others]
@@ -320,7 +325,7 @@ def test_one_candidate_of_each_row_is_chosen(plan: Planned) -> None:
 
 
 def test_without_prices_time_and_energy_are_not_told(plan: Planned) -> None:
-    bare = replace(plan.planner, prices=None, _costs={})
+    bare = Planner(replace(plan.planner.costs, prices=None, _known={}), plan.planner.weights)
     budgets = [Budget("macs", 0.5)]
     told = account(bare, bare.within(budgets), budgets)
     assert told["prices"] is None

@@ -14,8 +14,9 @@ from edgecc.cost import Cost
 from edgecc.errors import BudgetError
 from edgecc.layers import Layer
 from edgecc.planning.budget import Budget, Drop, Goal
+from edgecc.planning.costs import Costs, Selection
 from edgecc.planning.make import select
-from edgecc.planning.planner import Planner, Selection
+from edgecc.planning.planner import Planner
 from edgecc.planning.search import TRIALS, Verdict, smallest
 from edgecc.planning.table import Candidate, Row
 from passes.decompose.basis import Basis
@@ -44,7 +45,7 @@ def planner(steps: int = 100, convolutions: int = 3) -> Planner:
     total = 1000 * convolutions + REST
     prices = catalog.prices(catalog.target("host"))
     weights = {row.name: 1.0 for row in rows}
-    return Planner(rows, weights, prices, Cost(total, total))
+    return Planner(Costs(rows, prices, Cost(total, total)), weights)
 
 
 def at_least(
@@ -53,7 +54,7 @@ def at_least(
     """A judge that accepts what keeps so much of the multiply-adds."""
 
     def judge(selection: Selection) -> Verdict:
-        reached = made.fraction("macs", selection)
+        reached = made.costs.fraction("macs", selection)
         if asked is not None:
             asked.append(reached)
         return Verdict(reached >= fraction, f"kept {reached:.3f}")
@@ -65,14 +66,14 @@ def test_a_judge_who_accepts_all_gets_the_smallest() -> None:
     made = planner()
     found = smallest(made, [Budget("macs", 1.0)], at_least(made, 0.0)).selection
     low = made.smallest("macs")
-    assert low <= made.fraction("macs", found) <= low + 1 / 2**TRIALS
+    assert low <= made.costs.fraction("macs", found) <= low + 1 / 2**TRIALS
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.31, 0.5, 0.77, 0.95])
 def test_the_smallest_that_is_accepted(threshold: float) -> None:
     made, asked = planner(), list[float]()
     found = smallest(made, [Budget("macs", 1.0)], at_least(made, threshold, asked)).selection
-    reached = made.fraction("macs", found)
+    reached = made.costs.fraction("macs", found)
     assert threshold <= reached <= threshold + 1.5 / 2**TRIALS
     assert len(asked) == TRIALS
     assert reached == min(fraction for fraction in asked if fraction >= threshold)
@@ -82,13 +83,13 @@ def test_the_network_as_it_is_is_the_last_resort() -> None:
     made = planner()
     found = smallest(made, [Budget("macs", 1.0)], at_least(made, 2.0)).selection
     assert set(found.steps.values()) == {None}
-    assert made.fraction("macs", found) == 1.0
+    assert made.costs.fraction("macs", found) == 1.0
 
 
 def test_nothing_to_rewrite_is_no_failure() -> None:
     made = planner(steps=1)
     found = smallest(made, [Budget("macs", 1.0)], at_least(made, 0.0)).selection
-    assert made.fraction("macs", found) == 1.0
+    assert made.costs.fraction("macs", found) == 1.0
 
 
 def test_a_loss_that_a_budget_does_not_allow() -> None:
@@ -101,7 +102,7 @@ def test_a_loss_that_a_budget_does_not_allow() -> None:
     assert match
     assert 0.6 <= float(match[2]) <= float(match[1]) <= 0.62
     again = smallest(made, [Budget.parse("macs", match[1])], at_least(made, 0.6)).selection
-    assert 0.6 <= made.fraction("macs", again) <= float(match[1])
+    assert 0.6 <= made.costs.fraction("macs", again) <= float(match[1])
 
 
 def test_what_is_told_where_nothing_is_accepted() -> None:
@@ -117,7 +118,7 @@ def test_a_budget_that_is_accepted_is_met(threshold: float) -> None:
     judge = at_least(made, threshold)
     assert judge(made.within([Budget("macs", 0.5)])).accepted
     found = smallest(made, [Budget("macs", 0.5)], judge).selection
-    assert threshold <= made.fraction("macs", found) <= 0.5
+    assert threshold <= made.costs.fraction("macs", found) <= 0.5
 
 
 def test_each_trial_is_told() -> None:
@@ -134,20 +135,20 @@ def test_other_quantities_are_searched_as_well() -> None:
     made = planner()
     found = smallest(made, [Budget("params", 1.0)], lambda s: Verdict(True, "")).selection
     low = made.smallest("params")
-    assert low <= made.fraction("params", found) <= low + 1 / 2**TRIALS
+    assert low <= made.costs.fraction("params", found) <= low + 1 / 2**TRIALS
 
 
 def test_a_goal_that_allows_a_loss_asks_the_judge() -> None:
     made, told = planner(), list[str]()
     goal = Goal((Budget("macs", 0.9),), max_drop=Drop(0.01))
     found = select(made, goal, at_least(made, 0.5), told.append)
-    reached = made.fraction("macs", found.selection)
+    reached = made.costs.fraction("macs", found.selection)
     assert 0.5 <= reached <= 0.53
     assert found.account["predicted"]["macs"] == round(reached, 4)
     assert found.outcome is not None
     without = Goal(max_error=0.1)
     selection = select(made, without, at_least(made, 0.5), told.append).selection
-    assert 0.5 <= made.fraction("macs", selection) <= 0.53
+    assert 0.5 <= made.costs.fraction("macs", selection) <= 0.53
 
 
 def test_a_goal_without_one_does_not() -> None:
@@ -156,7 +157,7 @@ def test_a_goal_without_one_does_not() -> None:
 
     made = planner()
     selection = select(made, Goal((Budget("macs", 0.5),)), never, print).selection
-    assert made.fraction("macs", selection) <= 0.5
+    assert made.costs.fraction("macs", selection) <= 0.5
 
 
 def test_all_budgets_hold_where_a_loss_is_allowed() -> None:
@@ -165,12 +166,12 @@ def test_all_budgets_hold_where_a_loss_is_allowed() -> None:
     goal = Goal(budgets, max_error=0.1)
     selection = select(made, goal, at_least(made, 0.1), print).selection
     for budget in budgets:
-        assert made.fraction(budget.quantity, selection) <= budget.fraction
+        assert made.costs.fraction(budget.quantity, selection) <= budget.fraction
 
 
 @pytest.mark.parametrize("quantity", ["macs", "latency"])
 def test_a_network_without_convolutions(quantity: str) -> None:
-    made = Planner([], {}, catalog.prices(catalog.target("host")), Cost(0, 0))
+    made = Planner(Costs([], catalog.prices(catalog.target("host")), Cost(0, 0)), {})
     goal = Goal((Budget(quantity, 1.0),), max_error=0.1)  # type: ignore[arg-type]
     selection = select(made, goal, lambda selection: Verdict(True, ""), print).selection
     assert selection.steps == {}
@@ -178,7 +179,7 @@ def test_a_network_without_convolutions(quantity: str) -> None:
 
 @pytest.mark.parametrize("quantity", ["macs", "latency"])
 def test_a_part_of_nothing_cannot_be_had(quantity: str) -> None:
-    made = Planner([], {}, catalog.prices(catalog.target("host")), Cost(0, 0))
+    made = Planner(Costs([], catalog.prices(catalog.target("host")), Cost(0, 0)), {})
     goal = Goal((Budget(quantity, 0.5),))  # type: ignore[arg-type]
     with pytest.raises(BudgetError, match=rf"comes down to --{quantity} 0\.5") as caught:
         select(made, goal, lambda selection: Verdict(True, ""), print)
@@ -189,7 +190,7 @@ def test_the_outcome_has_every_trial() -> None:
     made = planner()
 
     def judge(selection: Selection) -> Verdict:
-        kept = made.fraction("macs", selection)
+        kept = made.costs.fraction("macs", selection)
         return Verdict(kept >= 0.5, "", {"metric": kept, "error": math.inf}, {"metric": 1.0})
 
     outcome = smallest(made, [Budget("macs", 0.9)], judge)
@@ -204,7 +205,9 @@ def test_the_outcome_has_every_trial() -> None:
         assert trial["error"] is None
     best = min((t for t in told["trials"] if t["accepted"]), key=lambda t: t["fraction"])
     assert told["reached"] == {key: best[key] for key in ("fraction", "metric", "error")}
-    assert made.fraction("macs", outcome.selection) == pytest.approx(best["fraction"], abs=1e-4)
+    assert made.costs.fraction("macs", outcome.selection) == pytest.approx(
+        best["fraction"], abs=1e-4
+    )
 
 
 def test_the_outcome_where_nothing_is_accepted() -> None:

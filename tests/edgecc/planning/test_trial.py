@@ -179,5 +179,5 @@ def test_what_the_search_finds_keeps_the_error_on_the_samples(tmp_path: Path) ->
     assert error_of(made.rewritten(found)) <= 0.25
     assert made.cost_of(found).macs < 0.9 * made.whole.macs
     assert any("refused: outputs moved by" in line for line in told)
-    low = made.planner.within([Budget("macs", made.planner.fraction("macs", found) - 0.03)])
+    low = made.planner.within([Budget("macs", made.planner.costs.fraction("macs", found) - 0.03)])
     assert error_of(made.rewritten(low)) > 0.2

@@ -142,6 +142,12 @@ class ConvRewrite(Pass):
     def solve(self, block: Block) -> Solved:
         """Return the member of the family that is nearest to the group's filters, settled."""
 
+    def solve_again(self, block: Block, before: Factors) -> Solved:
+        """Do as `solve` for other filters, where the family chooses something (channels, parts)
+        with the choice in `before`, which saves the search; overridden by those that do.
+        """
+        return self.solve(block)
+
     @abstractmethod
     def lower(self, conv: Conv, factors: Factors, bias: Array | None, x: V, build: Builder[V]) -> V:
         """Return the output of the operators that replace `conv` on its input `x`.
@@ -153,10 +159,16 @@ class ConvRewrite(Pass):
         """Return the error of each choice; overridden where one decomposition gives them all."""
         return [choice.project(conv, statistics).error for choice in choices]
 
-    def project(self, conv: Conv, statistics: Statistics) -> Projection:
-        """Solve every group of `conv`, settled."""
+    def project(
+        self, conv: Conv, statistics: Statistics, like: Projection | None = None
+    ) -> Projection:
+        """Solve every group of `conv`, settled; `like` another, where the family chooses."""
         blocks = list(statistics.blocks(conv))
-        solved = [self.solve(block) for block in blocks]
+        if like is None:
+            solved = [self.solve(block) for block in blocks]
+        else:
+            before = zip(*like.factors, strict=True)
+            solved = [self.solve_again(b, f) for b, f in zip(blocks, before, strict=True)]
         lost = sum(b.energy(b.weight - s.weight) for b, s in zip(blocks, solved, strict=True))
         energy = sum(block.energy(block.weight) for block in blocks)
         error = lost / energy if energy > 0 else 0.0
@@ -197,10 +209,12 @@ class ConvRewrite(Pass):
         node: ir.Node,
         conv: Conv | None = None,
         statistics: Statistics | None = None,
+        found: Projection | None = None,
     ) -> tuple[Decision, list[ir.Node]]:
         """Rewrite one convolution; return the decision and the nodes that replaced it.
 
-        `conv` is what it should compute, where that is not what stands in the graph.
+        `conv` is what it should compute, where that is not what stands in the graph; `found` what
+        takes its place, where that is known.
         """
         name = node.name or ""
         wanted = conv or read(node)
@@ -210,7 +224,7 @@ class ConvRewrite(Pass):
         settled = self.refuse(wanted) or self.settle(wanted, known)
         if isinstance(settled, Refusal):
             return Decision(name, self.name, refusal=str(settled)), []
-        found = settled.project(wanted, known)
+        found = found or settled.project(wanted, known)
         build = GraphBuilder(node, made_by=str(settled))
         x = node.inputs[0]
         assert x is not None  # the checker has seen to it

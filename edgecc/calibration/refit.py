@@ -209,8 +209,7 @@ def _applied(
     refined = _refined(rewrite, wanted, site)
     if refined is None:
         return rewrite.apply(site.node, wanted, statistics)
-    known = replace(statistics, passed=refined.passed)
-    decision, made = rewrite.apply(site.node, refined.conv, known)
+    decision, made = rewrite.apply(site.node, refined.conv, refined.statistics, refined.found)
     return replace(decision, error=refined.error if decision.applied else None), made
 
 

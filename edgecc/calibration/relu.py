@@ -21,10 +21,10 @@ from scipy.linalg import cho_factor, cho_solve
 
 from edgecc.calibration.statistics import Statistics
 from edgecc.conv import Array, Conv
-from edgecc.rewrite import ConvRewrite
+from edgecc.rewrite import ConvRewrite, Projection
 
 TURNS, FEW_TURNS = 4, 1
-WIDE = 2400
+WIDE = 2000
 """Layers that see more numbers than this take `FEW_TURNS`: each factors their covariance."""
 EXACT = 1e-10
 """Errors below this are rounding in float32."""
@@ -49,8 +49,10 @@ class Refined:
     """What a rewrite should be fitted to."""
 
     conv: Conv
-    passed: Array | None
-    """(O,) the shares by which its outputs count in the fit, as in `Statistics`."""
+    statistics: Statistics
+    """Of the positions that were looked at."""
+    found: Projection | None
+    """What the rewrite makes of it; None where it stays dense."""
     error: float
     """The share of what the ReLU let through that is lost then."""
 
@@ -68,28 +70,24 @@ def refine(
     above, alive = np.maximum(sample.totals, 0), sample.totals > 0
     statistics = replace(inputs.statistics, passed=passed)
     energy = float(np.var(above, axis=0, dtype=np.float64).mean())
-    best, least, step = Refined(wanted, passed, 0.0), np.inf, RELAXATION
+    best, found, least, step = None, None, np.inf, RELAXATION
     for _ in range((FEW_TURNS if wanted.patch_size > WIDE else TURNS) + 1):
-        weight = _weight(rewrite, wanted, statistics)
+        found = rewrite.project(wanted, statistics, found) if rewrite else None
+        weight = found.weight if found else wanted.matrix()
         made = inputs.outputs(weight, inputs.level(wanted)) + added
         loss = float(np.mean(np.square(np.maximum(made, 0) - above), dtype=np.float64))
         if loss < least:
             error = loss / energy if loss > EXACT * energy else 0.0
-            best, least = Refined(wanted, statistics.passed, error), loss
+            best, least = Refined(wanted, statistics, found, error), loss
             gap = np.where(alive, sample.totals, np.minimum(made, 0)) - made
             start = wanted, weight
-        elif step > 1:
+        elif step > 1 and best is not None:
             step = 1.0
         else:
             break
         wanted = inputs.moved(*start, step * gap)
         statistics = inputs.statistics
-    return best
-
-
-def _weight(rewrite: ConvRewrite | None, wanted: Conv, statistics: Statistics) -> Array:
-    """(G, O/G, d)."""
-    return wanted.matrix() if rewrite is None else rewrite.project(wanted, statistics).weight
+    return best or Refined(wanted, statistics, None, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

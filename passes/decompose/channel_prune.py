@@ -56,11 +56,13 @@ class ChannelPrune(KeepRewrite):
         keep = self.keep or 1
         ranked = obs.rankings(block.weight, block, obs.inverse(block), keep, keep)
         channels = min(ranked, key=lambda ranking: ranking.lost[keep]).first(keep)
-        kept = obs.columns(channels, block.taps)
-        filters = obs.refit(block.weight, block, kept)
-        weight = np.zeros_like(block.weight)
-        weight[:, kept] = filters
-        return Solved(weight, (filters, channels))
+        return _of_channels(block, channels)
+
+    def solve_again(self, block: Block, before: Factors) -> Solved:
+        """Keep the channels that were kept."""
+        if self.keeps_all(block.channels):
+            return self.solve(block)
+        return _of_channels(block, before[1])
 
     def lost(self, block: Block, least: int, most: int) -> Array:
         """Return what keeping each number of channels loses."""
@@ -80,3 +82,12 @@ class ChannelPrune(KeepRewrite):
         for kept in channels:
             x = build.gather(x, across_groups(kept, int(conv.weight.shape[1])))
         return build.conv(x, filters, bias, window=conv.window, groups=conv.groups)
+
+
+def _of_channels(block: Block, channels: Array) -> Solved:
+    """The filters re-fitted to these channels alone."""
+    kept = obs.columns(channels, block.taps)
+    filters = obs.refit(block.weight, block, kept)
+    weight = np.zeros_like(block.weight)
+    weight[:, kept] = filters
+    return Solved(weight, (filters, channels))

@@ -99,7 +99,19 @@ class Hetconv(ConvRewrite):
         """Choose the parts and fit the filters to them; METHODS B3."""
         if self.parts == 1:
             return Solved(block.weight, (block.weight,))
-        fit = self._best(block, self._energies(block))
+        return self._solved(block, self._best(block, self._energies(block)))
+
+    def solve_again(self, block: Block, before: Factors) -> Solved:
+        """Keep the parts."""
+        if self.parts == 1:
+            return self.solve(block)
+        _, _, *orders = before
+        by_channel, place = orders or (np.arange(block.channels), np.arange(len(block.weight)))
+        channels = np.argsort(by_channel) * self.parts // block.channels
+        outputs = place * self.parts // len(block.weight)
+        return self._solved(block, _Fit.of(block, (outputs, channels), self.parts))
+
+    def _solved(self, block: Block, fit: _Fit) -> Solved:
         factors = fit.factors(block)
         return Solved(fit.weight, factors[:2] if self.topology == "contiguous" else factors)
 

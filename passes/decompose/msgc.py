@@ -96,17 +96,25 @@ class Msgc(KeepRewrite):
             return Solved(block.weight, (block.weight,))
         keep = self.keep or 1
         heads = min(self._heads(block, keep, keep), key=lambda found: found.lost()[keep])
-        weight = np.zeros_like(block.weight)
-        filters, channels = [], []
-        for rows, ranked in zip(heads.rows, heads.rankings, strict=True):
-            first = min(ranked, key=lambda ranking: ranking.lost[keep]).first(keep)
-            kept = obs.columns(first, block.taps)
-            filters.append(obs.refit(block.weight[rows], block, kept))
-            channels.append(first)
-            weight[np.ix_(rows, kept)] = filters[-1]
-        factors = np.concatenate(filters), np.stack(channels)
-        back = np.argsort(heads.rows.ravel())
-        return Solved(weight, (*factors, back) if self._has_order else factors)
+        best = (min(ranked, key=lambda ranking: ranking.lost[keep]) for ranked in heads.rankings)
+        return self._fitted(block, heads.rows, np.stack([one.first(keep) for one in best]))
+
+    def solve_again(self, block: Block, before: Factors) -> Solved:
+        """Keep the heads and their channels."""
+        if self.keeps_all(block.channels):
+            return self.solve(block)
+        order = np.argsort(before[2]) if self._has_order else np.arange(len(block.weight))
+        return self._fitted(block, order.reshape(self.heads, -1), before[1])
+
+    def _fitted(self, block: Block, rows: Array, channels: Array) -> Solved:
+        """The filters of heads (heads, n/heads) re-fitted to their channels (heads, keep)."""
+        weight, filters = np.zeros_like(block.weight), []
+        for mine, read in zip(rows, channels, strict=True):
+            kept = obs.columns(read, block.taps)
+            filters.append(obs.refit(block.weight[mine], block, kept))
+            weight[np.ix_(mine, kept)] = filters[-1]
+        factors = np.concatenate(filters), channels
+        return Solved(weight, (*factors, np.argsort(rows.ravel())) if self._has_order else factors)
 
     def lost(self, block: Block, least: int, most: int) -> Array:
         """Return what keeping each number of channels in every head loses."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from edgecc.calibration.products import product
 from edgecc.calibration.statistics import SHRINKAGE, Statistics
 from edgecc.conv import Array, Conv
 from edgecc.errors import ModelError
 
 AT_ONCE = 4096
 """Patches in one product."""
-_POOL = ThreadPoolExecutor(2, thread_name_prefix="edgecc-moments")
 REGRESSION_FLOOR = 1e-3
 """The ridge of the regression onto the rewritten network's inputs, at least (METHODS A.5)."""
 STILL = 1e-6
@@ -64,15 +63,7 @@ class Moments:
             rows -= self._offset
         self._count += rows.shape[1]
         self._sum += rows.sum(axis=1, dtype=np.float64)
-        transposed, inputs = rows.transpose(0, 2, 1), rows[:, :, : self._conv.patch_size]
-        middle = rows.shape[2] // 2
-        halves = [slice(None, middle), slice(middle, None)]  # the same on any number of cores
-        for half, found in zip(
-            halves,
-            _POOL.map(lambda half: _product(transposed[:, half], inputs), halves),
-            strict=True,
-        ):
-            self._products[:, half] += found
+        self._products += product(rows.transpose(0, 2, 1), rows[:, :, : self._conv.patch_size])
 
     def statistics(self) -> Statistics:
         """Mean and ridged covariance of the patches."""
@@ -134,12 +125,6 @@ def _level(rows: Array) -> Array:
     mean = rows.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
     level: Array = np.clip(mean, rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True))
     return level
-
-
-def _product(left: Array, right: Array) -> Array:
-    with np.errstate(over="ignore", invalid="ignore"):
-        found: Array = left @ right
-    return found
 
 
 def _steadied(mean: Array, covariance: Array) -> Array:

@@ -39,8 +39,10 @@ Chooser = Callable[[str, ConvRewrite | None], Sequence[ConvRewrite]]
 the rewrites to try, in order."""
 BY = "refit"
 PATCHES_PER_SIZE = 30
-SAMPLE_BYTES = 300_000_000
+SAMPLE_BYTES = 200_000_000
 """What a ReLU is looked at with: so many patches for each number in one, in so much memory."""
+WIDE = 2304
+"""Behind layers that see more numbers than this a ReLU is not looked at: it would take minutes."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ class SequentialRefit:
                 replay.follow([node], [y.name or ""])
             return [Decision(name, BY, refusal=str(conv))]
         targets = target_of(replay, node)
-        rectified = rectified_of(replay, y) if self._relu_aware else None
+        rectified = (
+            rectified_of(replay, y) if self._relu_aware and conv.patch_size <= WIDE else None
+        )
         site = Site(node, conv, replay.now(_input(node)), targets, passed_of(replay, y), rectified)
         decisions, nodes = self._rewrite(site, rewrites)
         if targets is not None or any(decision.applied for decision in decisions):

@@ -19,13 +19,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from edgecc.calibration.products import product
 from edgecc.calibration.statistics import Statistics
 from edgecc.conv import Array, Conv
 from edgecc.rewrite import ConvRewrite, Projection
 
-TURNS, FEW_TURNS = 4, 1
-WIDE = 2000
-"""Layers that see more numbers than this take `FEW_TURNS`: each factors their covariance."""
+TURNS = 4
 EXACT = 1e-10
 """Errors below this are rounding in float32."""
 RELAXATION = 1.6
@@ -71,7 +70,7 @@ def refine(
     statistics = replace(inputs.statistics, passed=passed)
     energy = float(np.var(above, axis=0, dtype=np.float64).mean())
     best, found, least, step = None, None, np.inf, RELAXATION
-    for _ in range((FEW_TURNS if wanted.patch_size > WIDE else TURNS) + 1):
+    for _ in range(TURNS + 1):
         found = rewrite.project(wanted, statistics, found) if rewrite else None
         weight = found.weight if found else wanted.matrix()
         made = inputs.outputs(weight, inputs.level(wanted)) + added
@@ -86,7 +85,6 @@ def refine(
         else:
             break
         wanted = inputs.moved(*start, step * gap)
-        statistics = inputs.statistics
     return best or Refined(wanted, statistics, None, 0.0)
 
 
@@ -105,7 +103,7 @@ class _Inputs:
         count = len(patches)
         mean = patches.mean(axis=0, dtype=np.float64)  # (G, d)
         centred = np.ascontiguousarray((patches - mean.astype(patches.dtype)).transpose(1, 0, 2))
-        covariance = (centred.transpose(0, 2, 1) @ centred).astype(np.float64) / count
+        covariance = product(centred.transpose(0, 2, 1), centred).astype(np.float64) / count
         statistics = Statistics.of_moments(mean, covariance, count)
         assert statistics.covariance is not None
         return cls(centred, statistics, [cho_factor(block) for block in statistics.covariance])
@@ -118,9 +116,8 @@ class _Inputs:
 
     def outputs(self, weight: Array, level: Array) -> Array:
         """What filters (G, O/G, d) with this level put out (N, O)."""
-        made: Array = self.centred @ weight.transpose(0, 2, 1).astype(
-            self.centred.dtype
-        )  # (G, N, O/G)
+        filters = weight.transpose(0, 2, 1).astype(self.centred.dtype)
+        made = product(self.centred, filters)  # (G, N, O/G)
         flat: Array = made.transpose(1, 0, 2).reshape(len(made[0]), -1)
         flat += level.astype(flat.dtype)
         return flat
@@ -130,7 +127,7 @@ class _Inputs:
         count, groups = len(gap), len(weight)
         shift = gap.mean(axis=0)
         rows = (gap - shift).reshape(count, groups, -1)
-        cross = [(rows[:, g].T @ self.centred[g]).astype(np.float64) / count for g in range(groups)]
+        cross = product(rows.transpose(1, 2, 0), self.centred).astype(np.float64) / count
         steps = [cho_solve(f, c.T).T for f, c in zip(self.factors, cross, strict=True)]
         moved = weight + np.stack(steps)
         bias = self.level(conv) + shift

@@ -17,9 +17,9 @@ from edgecc.planning.table import Row, tabulate
 from edgecc.rewrite import ConvRewrite
 from edgecc.target import Arrays
 
-FELT_LEAST, FELT_MOST = 4, 64
+FELT_LEAST, FELT_MOST = 2, 64
 """Samples on which the output is watched: the sensitivities are averages over all its numbers."""
-FELT_MACS = 1e12
+FELT_MACS = 5e11
 """Multiply-adds that watching may take, half a minute at worst, if there are samples left."""
 
 

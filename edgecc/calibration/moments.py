@@ -40,6 +40,7 @@ class Moments:
         self._waiting: list[Array] = []
         self._sum = np.zeros((groups, size + width))
         self._products = np.zeros((groups, size + width, size))
+        self._known: tuple[Array, Array] | None = None
 
     def add(self, patches: Array, targets: Array | None = None) -> None:
         """Take in patches (N, G, d) and targets (N, O) at the same positions."""
@@ -48,6 +49,7 @@ class Moments:
             by_group = targets.reshape(len(targets), self._conv.groups, -1).transpose(1, 0, 2)
             rows = np.concatenate([rows, by_group], axis=2)
         self._waiting.append(np.asarray(rows, np.float32))
+        self._known = None
         if sum(rows.shape[1] for rows in self._waiting) >= AT_ONCE:
             self._take_in()
 
@@ -102,13 +104,16 @@ class Moments:
 
     def _centred(self) -> tuple[Array, Array]:
         """Means (G, d+O/G), and covariances with the patches (G, d+O/G, d)."""
+        if self._known is not None:
+            return self._known
         self._take_in()
         offset = np.zeros(()) if self._offset is None else self._offset[:, 0].astype(np.float64)
         shift = self._sum / max(self._count, 1)
         self._refuse_infinite(self._products)
         outer = shift[:, :, None] * shift[:, None, : self._conv.patch_size]
         mean = shift + offset
-        return mean, _steadied(mean, self._products / max(self._count, 1) - outer)
+        self._known = mean, _steadied(mean, self._products / max(self._count, 1) - outer)
+        return self._known
 
     def _refuse_infinite(self, found: Array) -> None:
         if not np.isfinite(found).all():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,21 +52,19 @@ def survey(
     Errors: `edgecc.errors.ModelError` where onnxruntime cannot run a piece of the network.
     """
     probes: dict[str, Probe] = {}
-    layers = _probed(collect(model, feeds, scratch, cache, tell), probes)
-    rows = list(tabulate(layers, families, sizes, granule, patient=patient))
+
+    def note(layer: Layer) -> None:
+        if is_convolution(layer.node) and (found := probe(layer)) is not None:
+            probes[layer.node.name or ""] = found
+
+    layers = collect(model, feeds, scratch, cache, tell)
+    rows = list(tabulate(layers, families, sizes, granule, patient=patient, also=note))
+    probes = {name: probes[name] for name in sorted(probes)}
     affordable = int(FELT_MACS / max(1, macs * len(probes)))
     batch = model.graph.inputs[0].shape
     cut = batch is None or not isinstance(batch[0], int)
     felt = list(_first(feeds, min(max(FELT_LEAST, affordable), FELT_MOST), cut=cut))
     return Survey(rows, measure(model, probes, felt, scratch))
-
-
-def _probed(layers: Iterable[Layer], probes: dict[str, Probe]) -> Iterator[Layer]:
-    """Note a probe of each convolution on its way."""
-    for layer in layers:
-        if is_convolution(layer.node) and (found := probe(layer)) is not None:
-            probes[layer.node.name or ""] = found
-        yield layer
 
 
 def _first(feeds: Sequence[Arrays], count: int, *, cut: bool) -> Iterator[Arrays]:

@@ -4,7 +4,7 @@ under the calibration statistics and the operators it would take.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,20 +90,27 @@ def tabulate(
     granule: int,
     *,
     patient: bool = False,
+    also: Callable[[Collected], None] = lambda layer: None,
 ) -> Iterator[Row]:
     """Yield the row of every convolution in `sizes` (name to the spatial sizes of its input).
 
     Families whose search would take long are left out, unless one is `patient`. The work is
-    spread over threads; the rows come in order and do not depend on how many.
+    spread over threads; the rows come in order and do not depend on how many. `also` is called in
+    these for each layer.
     """
+
+    def row_of(layer: Collected, name: str) -> Row:
+        also(layer)
+        step = _suited(granule, layer.conv)
+        return _row(layer, families, sizes[name], step, patient)
+
     waiting: list[Future[Row]] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for layer in collected:
             name = layer.node.name or ""
             if name not in sizes:
                 continue
-            step = _suited(granule, layer.conv)
-            waiting.append(pool.submit(_row, layer, families, sizes[name], step, patient))
+            waiting.append(pool.submit(row_of, layer, name))
             if len(waiting) > AT_ONCE:
                 yield waiting.pop(0).result()
         for row in waiting:

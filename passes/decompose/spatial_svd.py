@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SIDES = ("vertical", "horizontal")
+WIDE = 2304
+"""Numbers that one filter of the dense convolution sees: 256 channels, 3x3."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +101,17 @@ class SpatialSvd(RankRewrite):
     def errors(
         self, conv: Conv, statistics: Statistics, choices: Sequence[RankRewrite]
     ) -> list[float]:
-        """Return the errors, all but the middle one of each order estimated."""
+        """Return the errors, all but the middle one of each order estimated; of wide convolutions
+        through the first basis alone, a few percent above.
+        """
         found: dict[RankRewrite, float] = {}
+        refined = conv.patch_size <= WIDE
         for axis in range(2):
             mine = [c for c in choices if isinstance(c, SpatialSvd) and c.axis == axis]
             if mine:
                 ranks = [min(each.rank or 1, each.full_rank(conv)) for each in mine]
-                found |= zip(
-                    mine, mine[0]._errors(conv, statistics, ranks, refined=True), strict=True
-                )
+                errors = mine[0]._errors(conv, statistics, ranks, refined=refined)
+                found |= zip(mine, errors, strict=True)
         return [found[choice] for choice in choices]
 
     def _errors(

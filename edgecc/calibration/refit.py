@@ -39,7 +39,7 @@ Chooser = Callable[[str, ConvRewrite | None], Sequence[ConvRewrite]]
 the rewrites to try, in order."""
 BY = "refit"
 PATCHES_PER_SIZE = 30
-SAMPLE_BYTES = 150_000_000
+SAMPLE_BYTES = 120_000_000
 """What a ReLU is looked at with: so many patches for each number in one, in so much memory."""
 WIDE = 2304
 """Behind layers that see more numbers than this a ReLU is not looked at: it would take minutes."""

@@ -14,7 +14,7 @@ from edgecc.conv import Conv, Refusal
 from edgecc.layers import Layer, Sizes, dense
 from edgecc.rewrite import ConvRewrite
 
-MOST_EFFORT = 2e9
+MOST_EFFORT = 1e9
 """Multiply-adds that a family may take on one convolution, if it was not asked for by name: some
 seconds."""
 LARGE_PATCH = 2000

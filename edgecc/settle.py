@@ -18,7 +18,7 @@ from edgecc.calibration.samples import MOST_SAMPLES, Samples
 from edgecc.cost import Cost, input_sizes
 from edgecc.errors import UsageError, did_you_mean
 from edgecc.plan import Plan
-from edgecc.planning.account import PRICED
+from edgecc.planning.budget import PRICED
 from edgecc.planning.costs import Selection
 from edgecc.planning.make import Subject, planner_of, select
 from edgecc.planning.planner import Planner

@@ -55,7 +55,9 @@ class Site:
     targets: Batches | None
     """None where its input and its target are the network's own: then it is itself the target."""
     passed: Array | None = None
-    """(O,) the share of positions at which what follows lets each output through; None is 1."""
+    """(O,) the share of positions at which what follows lets each output through; None is 1, and
+    where no rewrite asks.
+    """
     rectified: Rectified | None = None
     """Where a ReLU follows and is looked at."""
 
@@ -100,10 +102,10 @@ class SequentialRefit:
                 replay.follow([node], [y.name or ""])
             return [Decision(name, BY, refusal=str(conv))]
         targets = target_of(replay, node)
-        rectified = (
-            rectified_of(replay, y) if self._relu_aware and conv.patch_size <= WIDE else None
-        )
-        site = Site(node, conv, replay.now(_input(node)), targets, passed_of(replay, y), rectified)
+        passed = passed_of(replay, y) if rewrites else None
+        looks = self._relu_aware and conv.patch_size <= WIDE
+        rectified = rectified_of(replay, y) if looks else None
+        site = Site(node, conv, replay.now(_input(node)), targets, passed, rectified)
         decisions, nodes = self._rewrite(site, rewrites)
         if targets is not None or any(decision.applied for decision in decisions):
             replay.follow(nodes, [y.name or ""])

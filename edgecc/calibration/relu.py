@@ -63,10 +63,10 @@ def refine(
 ) -> Refined:
     """Return what `rewrite` should be fitted to instead of `wanted`; None is one that stays dense.
 
-    The first turn goes by the shares `passed`; the others need none: what is not let through is
-    fitted already.
+    Every turn goes by the shares `passed`, which frees at once what the turns would free slowly:
+    outputs that never pass keep whatever is made of them.
     """
-    inputs = _Inputs.of(sample.patches, wanted)
+    inputs = _Inputs.of(sample.patches)
     added = 0.0 if sample.shortcut is None else sample.shortcut
     above, alive = np.maximum(sample.totals, 0), sample.totals > 0
     statistics = replace(inputs.statistics, passed=passed)
@@ -101,7 +101,8 @@ class _Inputs:
     """Of each group's covariance."""
 
     @classmethod
-    def of(cls, patches: Array, conv: Conv) -> _Inputs:
+    def of(cls, patches: Array) -> _Inputs:
+        """Take them from patches (N, G, d)."""
         count = len(patches)
         mean = patches.mean(axis=0, dtype=np.float64)  # (G, d)
         centred = np.ascontiguousarray((patches - mean.astype(patches.dtype)).transpose(1, 0, 2))

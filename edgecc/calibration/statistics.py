@@ -6,7 +6,8 @@ Under them every decomposition minimises the same error, that of the output,
 `b' = b + (W - W') mu`. The identity stands for knowing nothing: then it is the weights' own error.
 `D` is diagonal: its squares are the shares of positions at which a ReLU lets an output through,
 which is what an error there does to the next layer, to first order. Half of a network's outputs can
-lie below zero nearly everywhere; on SRMD at half the multiply-adds, D takes 4 dB off the error.
+lie below zero nearly everywhere; SRMD by `channel_prune(keep=90)` comes out at 41.8 dB without D,
+and at 44.5 dB with it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Statistics:
     patches: int = 0
     """How many patches they were taken from."""
     passed: Array | None = None
-    """(G, O/G), the share of positions at which each output is let through; None is 1."""
+    """(O,), the share of positions at which each output is let through; None is 1."""
 
     @classmethod
     def identity(cls, conv: Conv, mean: Array | None = None) -> Statistics:

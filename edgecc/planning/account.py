@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgecc.planning.budget import Budget
+from edgecc.planning.budget import COUNTED, PRICED, Budget
 from edgecc.planning.costs import Selection
 from edgecc.planning.knapsack import Choice, Standing, frontier
 from edgecc.planning.planner import Planner
 from edgecc.planning.table import Row
-
-COUNTED, PRICED = ("macs", "params"), ("latency", "energy")
 
 
 def account(planner: Planner, selection: Selection, budgets: Sequence[Budget]) -> dict[str, Any]:

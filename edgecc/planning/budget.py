@@ -9,6 +9,10 @@ from typing import Literal, get_args
 from edgecc.errors import UsageError, did_you_mean
 
 Quantity = Literal["macs", "params", "latency", "energy"]
+COUNTED: tuple[Quantity, ...] = ("macs", "params")
+"""Counted on the operators."""
+PRICED: tuple[Quantity, ...] = ("latency", "energy")
+"""At the target's prices."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Costs:
         return sorted(found, key=lambda costs: costs.smallest("params"))
 
     @property
-    def prune(self) -> bool:
+    def prunes(self) -> bool:
         """Whether any candidate leaves out channels that another convolution need not compute."""
         rows = (row for row in self.rows if row.name in self.feeds)
         return any(c.reads < 1 for row in rows for c in row.candidates)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgecc.errors import BudgetError
 from edgecc.planning.beam import ROUNDING
-from edgecc.planning.budget import Budget
+from edgecc.planning.budget import COUNTED, Budget
 from edgecc.planning.costs import Costs, Selection
 from edgecc.planning.knapsack import Choice, Unreachable, choose_all
 
@@ -69,8 +69,8 @@ class Planner:
             best = self._select(budgets, slack, credited=False)
         except BudgetError as error:
             impossible = error
-        counted = bool(budgets) and all(b.quantity in ("macs", "params") for b in budgets)
-        for _ in range(ATTEMPTS if counted and self.costs.prune else 0):
+        counted = bool(budgets) and all(b.quantity in COUNTED for b in budgets)
+        for _ in range(ATTEMPTS if counted and self.costs.prunes else 0):
             try:
                 found = self._select(budgets, slack, credited=True)
             except BudgetError:

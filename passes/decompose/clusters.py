@@ -58,9 +58,8 @@ class _Transport:
         self._price(range(len(self._cost)))
         while (self._surplus > 0).any():
             chain = self._chain()
-            moves = [(self._cheapest[step], step[1]) for step in chain]
-            for thing, part in moves:
-                self._part[thing] = part
+            for step in chain:
+                self._part[self._cheapest[step]] = step[1]
             self._surplus[chain[-1][0]] -= 1
             self._surplus[chain[0][1]] += 1
             self._price({part for step in chain for part in step})

@@ -102,6 +102,12 @@ class Conv:
         shape = (self.groups, self.out_channels // self.groups, self.patch_size)
         return self.weight.astype(np.float64).reshape(shape)
 
+    def level(self, mean: Array) -> Array:
+        """What it puts out on average (O,) where its patches have this mean (G, d)."""
+        bias = np.zeros(self.out_channels) if self.bias is None else self.bias
+        level: Array = np.einsum("gnd,gd->gn", self.matrix(), mean).ravel() + bias
+        return level
+
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 

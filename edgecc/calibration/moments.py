@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from edgecc.calibration.products import product
+from edgecc.calibration.products import product, side_by_side
 from edgecc.calibration.statistics import SHRINKAGE, Statistics
 from edgecc.conv import Array, Conv
 from edgecc.errors import ModelError
@@ -41,6 +41,7 @@ class Moments:
         self._sum = np.zeros((groups, size + width))
         self._products = np.zeros((groups, size + width, size))
         self._known: tuple[Array, Array] | None = None
+        self._factors: list[tuple[Array, bool] | None] | None = None
 
     def add(self, patches: Array, targets: Array | None = None) -> None:
         """Take in patches (N, G, d) and targets (N, O) at the same positions."""
@@ -49,7 +50,7 @@ class Moments:
             by_group = targets.reshape(len(targets), self._conv.groups, -1).transpose(1, 0, 2)
             rows = np.concatenate([rows, by_group], axis=2)
         self._waiting.append(np.asarray(rows, np.float32))
-        self._known = None
+        self._known = self._factors = None
         if sum(rows.shape[1] for rows in self._waiting) >= AT_ONCE:
             self._take_in()
 
@@ -67,14 +68,19 @@ class Moments:
         self._sum += rows.sum(axis=1, dtype=np.float64)
         self._products += product(rows.transpose(0, 2, 1), rows[:, :, : self._conv.patch_size])
 
+    def mean(self) -> Array:
+        """The mean of the patches (G, d)."""
+        found: Array = self._centred()[0][:, : self._conv.patch_size]
+        return found
+
     def statistics(self) -> Statistics:
         """Mean and ridged covariance of the patches."""
         mean, covariance = self._centred()
         size = self._conv.patch_size
         inputs = covariance[:, :size]
-        return Statistics.of_moments(
-            mean[:, :size], (inputs + inputs.transpose(0, 2, 1)) / 2, self._count
-        )
+        symmetric = inputs + inputs.transpose(0, 2, 1)
+        symmetric /= 2
+        return Statistics.of_moments(mean[:, :size], symmetric, self._count)
 
     def towards(self) -> Conv:
         """Return the convolution that comes nearest to the targets on these patches:
@@ -82,25 +88,36 @@ class Moments:
         """
         conv = self._conv
         mean, covariance = self._centred()
-        size = conv.patch_size
-        ridge = max(REGRESSION_FLOOR, SHRINKAGE * size / max(self._count, 1))
-        wanted, bias = [], []
-        for group, weight in enumerate(conv.matrix()):
-            inputs, cross = covariance[group, :size], covariance[group, size:]
-            variance = float(np.trace(inputs)) / size
-            if variance > 0:
-                ridged = inputs + ridge * variance * np.eye(size)
-                weight = (
-                    weight
-                    + cho_solve(cho_factor(ridged, overwrite_a=True), (cross - weight @ inputs).T).T
-                )
-            wanted.append(weight)
-            bias.append(mean[group, size:] - weight @ mean[group, :size])
-        return replace(
-            conv,
-            weight=np.stack(wanted).reshape(conv.weight.shape),
-            bias=np.concatenate(bias),
+        size, weight = conv.patch_size, conv.matrix()
+        weight = weight + self.regressed(covariance[:, size:] - weight @ covariance[:, :size])
+        bias = mean[:, size:] - np.einsum("gnd,gd->gn", weight, mean[:, :size])
+        return replace(conv, weight=weight.reshape(conv.weight.shape), bias=bias.ravel())
+
+    def regressed(self, cross: Array) -> Array:
+        """Return the filters `cross (S + ridge)^-1` (G, n, d) that, of what has this covariance
+        with the patches, put out as much as they can; of patches that never change nothing.
+        """
+        factors = self._factored()
+        return np.stack(
+            [0 * c if f is None else _solved(f, c) for f, c in zip(factors, cross, strict=True)]
         )
+
+    def _factored(self) -> list[tuple[Array, bool] | None]:
+        """Each group's covariance, ridged for regression, as Cholesky factors."""
+        if self._factors is None:
+            self._factors = []
+            size = self._conv.patch_size
+            ridge = max(REGRESSION_FLOOR, SHRINKAGE * size / max(self._count, 1))
+            for inputs in self._centred()[1][:, :size]:
+                variance = float(np.trace(inputs)) / size
+                ridged = inputs.copy()
+                ridged[np.diag_indices(size)] += ridge * variance
+                self._factors.append(
+                    cho_factor(ridged, overwrite_a=True, check_finite=False)
+                    if variance > 0
+                    else None
+                )
+        return self._factors
 
     def _centred(self) -> tuple[Array, Array]:
         """Means (G, d+O/G), and covariances with the patches (G, d+O/G, d)."""
@@ -110,9 +127,10 @@ class Moments:
         offset = np.zeros(()) if self._offset is None else self._offset[:, 0].astype(np.float64)
         shift = self._sum / max(self._count, 1)
         self._refuse_infinite(self._products)
-        outer = shift[:, :, None] * shift[:, None, : self._conv.patch_size]
+        covariance = self._products / max(self._count, 1)
+        covariance -= shift[:, :, None] * shift[:, None, : self._conv.patch_size]
         mean = shift + offset
-        self._known = mean, _steadied(mean, self._products / max(self._count, 1) - outer)
+        self._known = mean, _steadied(mean, covariance)
         return self._known
 
     def _refuse_infinite(self, found: Array) -> None:
@@ -123,6 +141,13 @@ class Moments:
                 hint="see whether they are prepared as the network was trained: --image-scale, "
                 "--image-mean, --image-std",
             )
+
+
+def _solved(factor: tuple[Array, bool], cross: Array) -> Array:
+    """Rows (n, d) times the inverse of what was factored."""
+    halves = np.array_split(cross, 2)
+    found = side_by_side(lambda half: cho_solve(factor, half.T, check_finite=False).T, halves)
+    return np.concatenate(found)
 
 
 def _level(rows: Array) -> Array:

@@ -38,10 +38,10 @@ class Sampler:
         and of `outputs` (B, O, *output sizes) the numbers (N, O) at the same positions.
         """
         conv = self._conv
-        per_sample = math.ceil(self._wanted / sum(len(batch) for batch in inputs))
+        most = self._of_each(inputs)
         for index, batch in enumerate(inputs):
             sizes = output_sizes(batch.shape[2:], conv.kernel, conv.window)
-            count = min(math.prod(sizes), per_sample)
+            count = min(math.prod(sizes), most)
             step = max(1, CHUNK_BYTES // (4 * conv.in_channels * conv.taps * count))
             there = [y[index] for y in outputs]
             for start in range(0, len(batch), step):
@@ -50,6 +50,18 @@ class Sampler:
                 where = np.unravel_index(at, sizes) if sizes else ()
                 patches = _patches(np.asarray(batch[part]), conv, where)
                 yield patches, *(_rows(np.asarray(y[part]), at) for y in there)
+
+    def count(self, inputs: Batches) -> int:
+        """How many patches `over` yields of these batches."""
+        conv, most = self._conv, self._of_each(inputs)
+        sizes = [output_sizes(batch.shape[2:], conv.kernel, conv.window) for batch in inputs]
+        return sum(
+            len(b) * min(math.prod(size), most) for b, size in zip(inputs, sizes, strict=True)
+        )
+
+    def _of_each(self, inputs: Batches) -> int:
+        """How many patches are taken of a sample that has so many."""
+        return math.ceil(self._wanted / sum(len(batch) for batch in inputs))
 
     def _positions(self, there: int, count: int) -> Array:
         if count == there:

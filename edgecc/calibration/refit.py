@@ -8,28 +8,18 @@ what those before it lost, and the last one before a residual sum repairs the sh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 
 from edgecc.calibration.collect import MOST_INPUTS
-from edgecc.calibration.moments import Moments
 from edgecc.calibration.order import is_layer
-from edgecc.calibration.patches import Sampler
-from edgecc.calibration.relu import Refined, Sample, refine
+from edgecc.calibration.relu import refine
 from edgecc.calibration.replay import Replay
-from edgecc.calibration.statistics import Statistics
-from edgecc.calibration.store import Batches
-from edgecc.calibration.targets import (
-    Rectified,
-    passed_of,
-    rectified_of,
-    sees_a_change,
-    target_of,
-)
-from edgecc.conv import Array, Conv, Refusal, is_convolution, is_gemm, read
+from edgecc.calibration.site import Site
+from edgecc.calibration.targets import passed_of, rectified_of, sees_a_change, target_of
+from edgecc.conv import Conv, Refusal, is_convolution, is_gemm, read
 from edgecc.graph import add_initializer, drop_initializer
 from edgecc.rewrite import ConvRewrite, Decision
 from edgecc.target import Arrays
@@ -38,28 +28,8 @@ Chooser = Callable[[str, ConvRewrite | None], Sequence[ConvRewrite]]
 """Given the name of a convolution and the rewrite that made it (None: it is the network's own),
 the rewrites to try, in order."""
 BY = "refit"
-PATCHES_PER_SIZE = 30
-SAMPLE_BYTES = 120_000_000
-"""What a ReLU is looked at with: so many patches for each number in one, in so much memory."""
-WIDE = 2304
+WIDE = 1200
 """Behind layers that see more numbers than this a ReLU is not looked at: it would take minutes."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """A layer that is being rewritten: what it is fed now, and what it should put out."""
-
-    node: ir.Node
-    conv: Conv
-    inputs: Batches
-    targets: Batches | None
-    """None where its input and its target are the network's own: then it is itself the target."""
-    passed: Array | None = None
-    """(O,) the share of positions at which what follows lets each output through; None is 1, and
-    where no rewrite asks.
-    """
-    rectified: Rectified | None = None
-    """Where a ReLU follows and is looked at."""
 
 
 class SequentialRefit:
@@ -120,7 +90,7 @@ class SequentialRefit:
         decisions = [Decision(name, r.name, refusal=str(why)) for r, why in found if why]
         able = [rewrite for rewrite, why in found if why is None]
         if able or site.targets is not None:
-            moments = _moments(site)
+            moments, sample = site.observed()
             statistics = replace(moments.statistics(), passed=site.passed)
             wanted = conv if site.targets is None else moments.towards()
             for rewrite in able:
@@ -128,17 +98,21 @@ class SequentialRefit:
                 if isinstance(settled, Refusal):
                     decisions.append(Decision(name, rewrite.name, refusal=str(settled)))
                     continue
-                decision, made = _applied(settled, wanted, statistics, site)
-                if decision.applied:
-                    inner, nodes = self._compose(site, rewrite, decision, made)
-                    return decisions + inner, nodes
-                decisions.append(decision)
+                if sample is None:
+                    decision, made = settled.apply(site.node, wanted, statistics)
+                else:
+                    fit = refine(settled, wanted, sample, moments, statistics)
+                    decision, made = settled.apply(site.node, fit.conv, statistics, fit.found)
+                    decision = replace(decision, error=fit.error)
+                inner, nodes = self._compose(site, rewrite, decision, made)
+                return decisions + inner, nodes
         outcome = "it stays as it is"
         if site.targets is not None and _shares_its_weight(site.node):
             outcome = "it stays as it is, as another layer has the same weights"
         elif site.targets is not None:
-            refined = _refined(None, wanted, site)
-            refit(site.node, refined.conv if refined else wanted)
+            if sample is not None:
+                wanted = refine(None, wanted, sample, moments, statistics).conv
+            refit(site.node, wanted)
             outcome = "it is re-fitted to what the rewritten network feeds it"
         told = f"no rewrite was asked of it: {outcome}"
         return decisions or [Decision(name, BY, refusal=told)], [site.node]
@@ -198,39 +172,6 @@ def _fitted(node: ir.Node) -> Conv | Refusal:
             "are fitted"
         )
     return conv
-
-
-def _moments(site: Site) -> Moments:
-    targets = [] if site.targets is None else [site.targets]
-    moments = Moments(site.conv, targets=bool(targets))
-    for part in Sampler(site.conv).over(site.inputs, *targets):
-        moments.add(*part)
-    return moments
-
-
-def _applied(
-    rewrite: ConvRewrite, wanted: Conv, statistics: Statistics, site: Site
-) -> tuple[Decision, list[ir.Node]]:
-    """Rewrite the layer, with a look at its ReLU where that is asked for."""
-    refined = _refined(rewrite, wanted, site)
-    if refined is None:
-        return rewrite.apply(site.node, wanted, statistics)
-    decision, made = rewrite.apply(site.node, refined.conv, refined.statistics, refined.found)
-    return replace(decision, error=refined.error if decision.applied else None), made
-
-
-def _refined(rewrite: ConvRewrite | None, wanted: Conv, site: Site) -> Refined | None:
-    """What the layer should be fitted to, where a ReLU is looked at."""
-    if site.rectified is None:
-        return None
-    size = site.conv.patch_size * site.conv.groups
-    outputs = [site.rectified.totals]
-    outputs += [] if site.rectified.shortcut is None else [site.rectified.shortcut]
-    most = min(PATCHES_PER_SIZE * size, SAMPLE_BYTES // (4 * size))
-    parts = zip(*Sampler(site.conv, most).over(site.inputs, *outputs), strict=True)
-    patches, totals, *shortcut = (np.concatenate(part) for part in parts)
-    sample = Sample(patches, totals, shortcut[0] if shortcut else None)
-    return refine(rewrite, wanted, sample, site.passed)
 
 
 def _shares_its_weight(node: ir.Node) -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgecc.calibration.products import product
 from edgecc.conv import Array, Conv
 
 FLOOR = 1e-4
@@ -52,7 +53,7 @@ class Block:
 
     def times(self, rows: Array) -> Array:
         """`rows @ S` for rows (m, d)."""
-        return rows if self.covariance is None else rows @ self.covariance
+        return rows if self.covariance is None else product(rows, self.covariance)
 
     def energy(self, rows: Array) -> float:
         """`tr(rows S rows^T)`: what filters (m, d) put out, squared and summed."""
@@ -93,6 +94,11 @@ class Statistics:
         ridged = covariance.copy()
         ridged[:, np.arange(size), np.arange(size)] += (ridge * variance)[:, None]
         return cls(mean, ridged, patches)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the covariance takes."""
+        return 0 if self.covariance is None else int(self.covariance.nbytes)
 
     def scales(self, conv: Conv) -> Array | None:
         """What the filters of `conv` are multiplied by so that errors count as they are felt:

@@ -4,6 +4,7 @@ under the calibration statistics and the operators it would take.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +24,9 @@ each takes seconds."""
 FEWEST_STEPS = 8
 """Ranks are multiples of the target's granule where so many of them fit into the channels."""
 AT_ONCE = 2
-"""Convolutions whose candidates are solved side by side: each holds a covariance."""
+"""Convolutions whose candidates are solved side by side."""
+HELD_BYTES = 300_000_000
+"""What the covariances of those that wait may take: a wide one as much as a hundred narrow ones."""
 
 
 @dataclass(frozen=True)
@@ -104,16 +107,16 @@ def tabulate(
         step = _suited(granule, layer.conv)
         return _row(layer, families, sizes[name], step, patient)
 
-    waiting: list[Future[Row]] = []
+    waiting: deque[tuple[Future[Row], int]] = deque()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for layer in collected:
             name = layer.node.name or ""
             if name not in sizes:
                 continue
-            waiting.append(pool.submit(row_of, layer, name))
-            if len(waiting) > AT_ONCE:
-                yield waiting.pop(0).result()
-        for row in waiting:
+            waiting.append((pool.submit(row_of, layer, name), layer.statistics.size_bytes))
+            while sum(size for row, size in waiting if not row.done()) > HELD_BYTES:
+                yield waiting.popleft()[0].result()
+        for row, _ in waiting:
             yield row.result()
 
 

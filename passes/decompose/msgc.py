@@ -23,6 +23,7 @@ from typing import ClassVar
 import numpy as np
 
 from edgecc.builder import Builder, V
+from edgecc.calibration.products import side_by_side
 from edgecc.calibration.statistics import Block
 from edgecc.conv import Array, Conv, Refusal
 from edgecc.errors import UsageError
@@ -133,9 +134,11 @@ class Msgc(KeepRewrite):
                 weight = block.weight.reshape(-1, block.channels, block.taps)
                 labels = cluster(obs.losses(weight, way), self.heads)
             rows = np.argsort(labels, kind="stable").reshape(self.heads, -1)
-            yield _Heads(
-                rows, [obs.rankings(block.weight[r], block, way, least, most) for r in rows]
-            )
+
+            def ranked(head: Array, way: Array | None = way) -> list[obs.Ranking]:
+                return obs.rankings(block.weight[head], block, way, least, most)
+
+            yield _Heads(rows, side_by_side(ranked, rows))
 
     def scaled(self, factors: Factors, scale: Array) -> Factors:
         """Scale the filters, which lie by heads."""

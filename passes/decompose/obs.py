@@ -123,9 +123,8 @@ class _Descent:
         put_off, mixes = self._put_off[:, : self._count], self._mixes[:, : self._count]
         columns = self._inverse[here].T - put_off @ put_off[here].T
         filters = self._filters[:, here] - mixes @ put_off[here].T
-        lower = np.linalg.cholesky(columns[here])
-        columns = solve_triangular(lower, columns.T, lower=True).T  # (d, taps)
-        mix = solve_triangular(lower, filters.T, lower=True).T  # (n, taps)
+        whiten = np.linalg.inv(np.linalg.cholesky(columns[here])).T
+        columns, mix = columns @ whiten, filters @ whiten  # (d, taps), (n, taps)
         across = mix.T @ self._filters - (mix.T @ mixes) @ put_off.T  # (taps, d)
         by_channel = columns.reshape(-1, self._taps, self._taps)
         across = across.reshape(self._taps, -1, self._taps).transpose(1, 0, 2)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 
+from edgecc.calibration.products import product
 from edgecc.calibration.statistics import Block
 from edgecc.conv import Array
 
@@ -66,7 +67,7 @@ class SharedBasis:
         square = block.covariance.reshape(shape + shape).transpose(both).copy()
         square = square.reshape(block.covariance.shape)
         square[np.diag_indices_from(square)] += RIDGE * (np.trace(square) / len(square) or 1.0)
-        target = (weight.reshape(len(weight), -1) @ square).reshape(weight.shape)
+        target = product(weight.reshape(len(weight), -1), square).reshape(weight.shape)
         covariance = square.reshape(sizes + sizes)
         between = np.einsum("jaka->jk", covariance)
         within = cholesky(np.einsum("jakb,jk->ab", covariance, between), lower=True)
@@ -84,9 +85,11 @@ class SharedBasis:
         back = made.transpose(0, *(1 + i for i in np.argsort(self.axes)))
         return back.reshape(len(back), -1)
 
-    def solve(self, rank: int, width: int) -> Fit:
+    def solve(self, rank: int, width: int, basis: Array | None = None) -> Fit:
         """Return the best fit found with so many independent outputs and basis vectors: exact where
         it can be, and no worse than the basis of the weights alone, re-fitted.
+
+        A `basis` (m, width) that was found for filters much like these saves the search for one.
         """
         outputs, taps, inputs = self.weight.shape
         if (rank, width) == (outputs, inputs):
@@ -97,6 +100,8 @@ class SharedBasis:
         if (rank, width) == (outputs, outputs * taps):
             core = np.eye(width).reshape(outputs, taps, width)
             return Fit(self.weight.reshape(width, -1).T, core, np.eye(outputs))
+        if basis is not None:
+            return self._rounds(basis, rank)
         fit = self._rounds(self._start(width, rank), rank)
         if self.covariance is None:
             return fit
@@ -148,8 +153,8 @@ class SharedBasis:
         if self.covariance is None:
             return None
         taps, inputs = self.covariance.shape[:2]
-        product = self.covariance.reshape(-1, inputs) @ basis
-        return product.reshape(taps, inputs, taps, -1)
+        seen = product(self.covariance.reshape(-1, inputs), basis)
+        return seen.reshape(taps, inputs, taps, -1)
 
     def _whitened(self, basis: Array, seen: Array | None) -> tuple[Array, Array]:
         """Factor the inputs' covariance through the basis (q*J, q*J); whiten the filters by it."""

@@ -139,9 +139,16 @@ class SpatialSvd(RankRewrite):
 
     def solve(self, block: Block) -> Solved:
         """Fit the half that comes first, and by least squares the other; METHODS B6."""
+        return self._solved(block)
+
+    def solve_again(self, block: Block, before: Factors) -> Solved:
+        """Begin where the last rounds ended."""
+        return self._solved(block, before[0].T)
+
+    def _solved(self, block: Block, basis: Array | None = None) -> Solved:
         shared = SharedBasis.of(block, 1 - self.axis)
         outputs, taps, inputs = shared.weight.shape
-        found = shared.solve(outputs, min(self.rank or 1, inputs, outputs * taps))
+        found = shared.solve(outputs, min(self.rank or 1, inputs, outputs * taps), basis)
         mix = np.tensordot(found.outputs, found.core, (1, 0)).transpose(0, 2, 1)
         return Solved(shared.weight_of(found), (found.basis.T, mix))
 

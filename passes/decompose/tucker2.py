@@ -117,8 +117,15 @@ class Tucker2(RankRewrite):
 
     def solve(self, block: Block) -> Solved:
         """Fit the three weights in turns; METHODS B5."""
+        return self._solved(block)
+
+    def solve_again(self, block: Block, before: Factors) -> Solved:
+        """Begin where the last turns ended."""
+        return self._solved(block, before[0].T)
+
+    def _solved(self, block: Block, basis: Array | None = None) -> Solved:
         shared = SharedBasis.of(block)
-        found = shared.solve(*self.ranks(*shared.weight.shape))
+        found = shared.solve(*self.ranks(*shared.weight.shape), basis)
         core = found.core.transpose(0, 2, 1)  # (rank, rank_in, taps)
         return Solved(shared.weight_of(found), (found.basis.T, core, found.outputs))
 

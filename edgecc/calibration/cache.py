@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecc.calibration.statistics import Statistics
+from edgecc.calibration.statistics import Statistics, precision
 from edgecc.conv import Array
 
 LIMIT_BYTES = 4_000_000_000
@@ -107,7 +107,7 @@ def _packed(statistics: Statistics) -> Array:
 
 
 def _unpacked(triangles: Array, size: int) -> Array:
-    covariance = np.empty((len(triangles), size, size))
+    covariance = np.empty((len(triangles), size, size), precision(size))
     rows, columns = np.triu_indices(size)
     covariance[:, rows, columns] = triangles
     covariance[:, columns, rows] = triangles

@@ -117,5 +117,5 @@ def _as_kept(statistics: Statistics) -> Statistics:
     """Rounded as the cache rounds."""
     covariance = statistics.covariance
     assert covariance is not None
-    rounded = covariance.astype(np.float32).astype(np.float64)
+    rounded = covariance.astype(np.float32, copy=False).astype(covariance.dtype, copy=False)
     return Statistics(statistics.mean, rounded, statistics.patches)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from edgecc.calibration.products import product, side_by_side
-from edgecc.calibration.statistics import SHRINKAGE, Statistics
+from edgecc.calibration.statistics import SHRINKAGE, Statistics, precision
 from edgecc.conv import Array, Conv
 from edgecc.errors import ModelError
 
@@ -77,7 +77,7 @@ class Moments:
         """Mean and ridged covariance of the patches."""
         mean, covariance = self._centred()
         size = self._conv.patch_size
-        inputs = covariance[:, :size]
+        inputs = covariance[:, :size].astype(precision(size), copy=False)
         symmetric = inputs + inputs.transpose(0, 2, 1)
         symmetric /= 2
         return Statistics.of_moments(mean[:, :size], symmetric, self._count)
@@ -110,7 +110,7 @@ class Moments:
             ridge = max(REGRESSION_FLOOR, SHRINKAGE * size / max(self._count, 1))
             for inputs in self._centred()[1][:, :size]:
                 variance = float(np.trace(inputs)) / size
-                ridged = inputs.copy()
+                ridged = inputs.astype(precision(size))
                 ridged[np.diag_indices(size)] += ridge * variance
                 self._factors.append(
                     cho_factor(ridged, overwrite_a=True, check_finite=False)
@@ -145,7 +145,7 @@ class Moments:
 
 def _solved(factor: tuple[Array, bool], cross: Array) -> Array:
     """Rows (n, d) times the inverse of what was factored."""
-    halves = np.array_split(cross, 2)
+    halves = np.array_split(cross.astype(factor[0].dtype, copy=False), 2)
     found = side_by_side(lambda half: cho_solve(factor, half.T, check_finite=False).T, halves)
     return np.concatenate(found)
 

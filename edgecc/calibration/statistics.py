@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,16 @@ FLOOR = 1e-4
 SHRINKAGE = 0.5
 """Ridge `max(FLOOR, SHRINKAGE * d / patches)` times the mean variance; from 0.1 to 2 all do well,
 without it few samples give solutions that are worse than none."""
+SINGLE = 1000
+"""Covariances of more numbers than this, and what is solved with them, are float32: half the work.
+So many numbers have few patches each, and a ridge of percents that its rounding is nothing to."""
 LEAST_PASSED = 0.01
 """An output that the samples never let through still counts for something."""
+
+
+def precision(size: int) -> type[np.floating[Any]]:
+    """Return the type of a covariance of so many numbers."""
+    return np.float64 if size <= SINGLE else np.float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +42,9 @@ class Block:
     """The filters of one group, and the covariance of the patches that they see."""
 
     weight: Array
-    """(n, d) float64, d = channels * taps, channel-major."""
+    """(n, d), d = channels * taps, channel-major; of the type of the covariance."""
     covariance: Array | None
-    """(d, d) float64, symmetric, positive definite; None is the identity."""
+    """(d, d) of `precision(d)`, symmetric, positive definite; None is the identity."""
     channels: int
     kernel: tuple[int, ...]
 
@@ -49,7 +58,7 @@ class Block:
         """The covariance (d, d), the identity written out."""
         if self.covariance is not None:
             return self.covariance
-        return np.eye(self.weight.shape[1])
+        return np.eye(self.weight.shape[1], dtype=self.weight.dtype)
 
     def times(self, rows: Array) -> Array:
         """`rows @ S` for rows (m, d)."""
@@ -91,7 +100,7 @@ class Statistics:
         ridge = max(FLOOR, SHRINKAGE * size / max(patches, 1))
         variance = np.trace(covariance, axis1=1, axis2=2) / size  # (G,)
         variance = np.where(variance > 0, variance, 1.0 / ridge)
-        ridged = covariance.copy()
+        ridged = covariance.astype(precision(size))
         ridged[:, np.arange(size), np.arange(size)] += (ridge * variance)[:, None]
         return cls(mean, ridged, patches)
 
@@ -115,4 +124,5 @@ class Statistics:
         for group, weight in enumerate(conv.matrix()):
             covariance = None if self.covariance is None else self.covariance[group]
             scaled = weight if scales is None else weight * scales[group][:, None]
+            scaled = scaled if covariance is None else scaled.astype(covariance.dtype, copy=False)
             yield Block(scaled, covariance, int(conv.weight.shape[1]), conv.kernel)

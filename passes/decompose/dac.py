@@ -149,7 +149,7 @@ class Refit:
 def written_out(depthwise: Array, rows: Array) -> Array:
     """`Z rows^T` (rank*c, m) for rows (m, d), Z the depthwise half (c, rank, taps) written out."""
     channels, rank, taps = depthwise.shape
-    made: Array = np.empty((rank, channels, len(rows)))
+    made: Array = np.empty((rank, channels, len(rows)), rows.dtype)
     np.matmul(depthwise, rows.T.reshape(channels, taps, -1), out=made.transpose(1, 0, 2))
     return made.reshape(rank * channels, -1)
 

@@ -41,7 +41,7 @@ def inverse(block: Block) -> Array | None:
     """`S^-1` (c, taps, c, taps); None is the identity."""
     if block.covariance is None:
         return None
-    factor, failed = lapack.dpotrf(block.covariance, lower=1, clean=0)
+    factor, failed = lapack.dpotrf(block.covariance.astype(np.float64), lower=1, clean=0)
     if failed:
         raise np.linalg.LinAlgError("the covariance is not positive definite")
     lower = lapack.dpotri(factor, lower=1, overwrite_c=1)[0]
@@ -105,7 +105,7 @@ class _Descent:
     def __init__(self, rows: Array, inverse: Array) -> None:
         channels, self._taps = inverse.shape[:2]
         size = channels * self._taps
-        self._inverse, self._filters = inverse.reshape(size, size), rows
+        self._inverse, self._filters = inverse.reshape(size, size), rows.astype(np.float64)
         self._alive = np.arange(channels)
         self._start()
 

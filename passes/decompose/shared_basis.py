@@ -159,7 +159,7 @@ class SharedBasis:
     def _whitened(self, basis: Array, seen: Array | None) -> tuple[Array, Array]:
         """Factor the inputs' covariance through the basis (q*J, q*J); whiten the filters by it."""
         size = basis.shape[1] * len(self.between)
-        lower = np.eye(size)
+        lower = np.eye(size, dtype=basis.dtype)
         if seen is not None:
             gram = np.tensordot(basis, seen, (0, 1)).transpose(0, 1, 3, 2)  # (q, J, q, J)
             lower = cholesky(gram.reshape(size, size), lower=True)
@@ -170,10 +170,10 @@ class SharedBasis:
         """Fit all but the basis, by reduced-rank regression."""
         seen = self._seen(basis)
         lower, filters = self._whitened(basis, seen)
-        outputs = np.eye(filters.shape[1])
+        outputs = np.eye(filters.shape[1], dtype=filters.dtype)
         if rank < len(outputs):
             outputs = _leading(filters.T @ filters, rank)
-        kept = filters @ outputs
+        kept = filters @ outputs if rank < len(outputs) else filters
         core = solve_triangular(lower, kept, lower=True, trans=1).reshape(basis.shape[1], -1, rank)
         return Fit(basis, core.transpose(2, 1, 0), outputs, float(np.sum(kept * kept)), seen)
 
@@ -183,11 +183,12 @@ class SharedBasis:
         if fit.seen is None:
             return self._directions(target, fit.basis.shape[1])
         gram, both = np.tensordot(fit.core, fit.core, (0, 0)), ((2, 3, 0), (0, 1, 2))
-        mixed = np.einsum("jqkp,jk->qp", gram, self.between)
+        mixed = np.einsum("jqkp,jk->qp", gram, self.between).astype(np.float64)
         mixed[np.diag_indices_from(mixed)] += RIDGE * (np.trace(mixed) / len(mixed) or 1.0)
         residual = np.tensordot(target, fit.core, ((0, 1), (0, 1)))
         residual -= np.tensordot(fit.seen, gram, both)
         step = cho_solve(cho_factor(mixed), cho_solve((self.within, True), residual).T).T
+        step = step.astype(residual.dtype, copy=False)
         ahead = self._seen(step)
         assert ahead is not None
         curvature = np.sum(step * np.tensordot(ahead, gram, both))

@@ -102,10 +102,11 @@ def _prices(gain: Array) -> Array:
     """
     things, parts = gain.shape
     room = things // parts
-    prices = np.zeros(parts)
+    prices, by_part = np.zeros(parts), np.ascontiguousarray(gain.T)
     for part in np.tile(np.arange(parts), PRICINGS):
-        others = np.delete(gain - prices, part, axis=1).max(axis=1)
-        worth = np.partition(gain[:, part] - others, (things - room - 1, things - room))
+        others = np.delete(np.arange(parts), part)
+        best = (by_part[others] - prices[others, None]).max(axis=0)
+        worth = np.partition(by_part[part] - best, (things - room - 1, things - room))
         prices[part] = (worth[things - room - 1] + worth[things - room]) / 2
     return prices
 

@@ -18,9 +18,7 @@ from scipy.linalg import cho_factor, cho_solve, lapack, solve_triangular
 
 from edgecc.calibration.statistics import Block
 from edgecc.conv import Array
-
-PUT_OFF = 256
-"""Columns of the inverse whose loss is carried out in one product."""
+from passes.decompose.descent import Descent, columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,89 +78,17 @@ def rankings(
 
 def eliminate(rows: Array, block: Block, inverse: Array, least: int) -> Ranking:
     """Lose one channel after the other, each time the one that costs least, down to `least`."""
-    descent = _Descent(rows, inverse)
+    descent = Descent(rows, inverse)
     gone: list[int] = []
     costs: list[float] = []
-    while block.channels - len(gone) > least:
-        channel, cost = descent.lose_cheapest()
-        gone.append(channel)
-        costs.append(cost)
+    while (more := block.channels - len(gone) - least) > 0:
+        channels, cost = descent.lose_cheapest(more)
+        gone += channels
+        costs += cost
     lost = np.full(block.channels + 1, np.inf)
     lost[block.channels - len(gone) :] = np.cumsum([0.0, *costs])[::-1]
     left = np.setdiff1d(np.arange(block.channels), gone)
     return Ranking(np.array([*left, *reversed(gone)]), lost)
-
-
-class _Descent:
-    """Filters (n, d) and the inverse (d, d), as channels go one by one.
-
-    With `H_bb = L L^T`, `U = H_:b L^-T` and `V = W_b L^-T`, losing the channel b is
-    `H -= U U^T` and `W -= V U^T`. Both are put off until there are `PUT_OFF` columns of them, and
-    then done in one product; what the next choice needs is kept up to date: the blocks of H on the
-    diagonal, and `W_c^T W_c`, (c, taps, taps) each.
-    """
-
-    def __init__(self, rows: Array, inverse: Array) -> None:
-        channels, self._taps = inverse.shape[:2]
-        size = channels * self._taps
-        self._inverse, self._filters = inverse.reshape(size, size), rows.astype(np.float64)
-        self._alive = np.arange(channels)
-        self._start()
-
-    def lose_cheapest(self) -> tuple[int, float]:
-        """Lose the channel that costs least; return it, and what it costs."""
-        costs = (np.linalg.inv(self._diagonal) * self._gram).sum(axis=(1, 2))
-        costs[self._gone] = np.inf
-        cheapest = int(np.argmin(costs))
-        channel = int(self._alive[cheapest])
-        self._lose(cheapest)
-        return channel, max(0.0, float(costs[cheapest]))
-
-    def _lose(self, index: int) -> None:
-        here = slice(index * self._taps, (index + 1) * self._taps)
-        put_off, mixes = self._put_off[:, : self._count], self._mixes[:, : self._count]
-        columns = self._inverse[here].T - put_off @ put_off[here].T
-        filters = self._filters[:, here] - mixes @ put_off[here].T
-        whiten = np.linalg.inv(np.linalg.cholesky(columns[here])).T
-        columns, mix = columns @ whiten, filters @ whiten  # (d, taps), (n, taps)
-        across = mix.T @ self._filters - (mix.T @ mixes) @ put_off.T  # (taps, d)
-        by_channel = columns.reshape(-1, self._taps, self._taps)
-        across = across.reshape(self._taps, -1, self._taps).transpose(1, 0, 2)
-        across = by_channel @ (across - 0.5 * (mix.T @ mix) @ by_channel.transpose(0, 2, 1))
-        self._gram -= across + across.transpose(0, 2, 1)
-        self._diagonal -= by_channel @ by_channel.transpose(0, 2, 1)
-        self._diagonal[index] = np.eye(self._taps)
-        self._gone.append(index)
-        more = slice(self._count, self._count + self._taps)
-        self._put_off[:, more], self._mixes[:, more] = columns, mix
-        self._count += self._taps
-        if self._count + self._taps > self._put_off.shape[1]:
-            self._catch_up()
-
-    def _catch_up(self) -> None:
-        """Carry out what was put off, on the channels that are left."""
-        put_off, mixes = self._put_off[:, : self._count], self._mixes[:, : self._count]
-        left = np.delete(np.arange(len(self._alive)), self._gone)
-        kept = columns(left, self._taps)
-        put_off = put_off[kept]
-        self._inverse = self._inverse[np.ix_(kept, kept)]
-        self._inverse -= put_off @ put_off.T
-        self._filters = self._filters[:, kept] - mixes @ put_off.T
-        self._alive = self._alive[left]
-        self._start()
-
-    def _start(self) -> None:
-        """Nothing is put off."""
-        channels, taps = len(self._alive), self._taps
-        by_channel = self._filters.reshape(-1, channels, taps).transpose(1, 2, 0)
-        self._gram = by_channel @ by_channel.transpose(0, 2, 1)
-        shape = (channels, taps, channels, taps)
-        self._diagonal = np.einsum("ctcu->ctu", self._inverse.reshape(shape)).copy()
-        most = max(PUT_OFF, taps)
-        self._put_off = np.empty((channels * taps, most))
-        self._mixes = np.empty((len(self._filters), most))
-        self._count = 0
-        self._gone: list[int] = []
 
 
 def by_magnitude(rows: Array, block: Block, least: int, most: int) -> Ranking:
@@ -185,12 +111,6 @@ def by_magnitude(rows: Array, block: Block, least: int, most: int) -> Ranking:
     by_count = captured.reshape(-1, block.taps).sum(axis=1).cumsum()[least - 1 :]
     lost[least : most + 1] = np.maximum(block.energy(rows) - by_count, 0.0)
     return Ranking(order, lost)
-
-
-def columns(channels: Array, taps: int) -> Array:
-    """The columns of the filters that belong to these channels."""
-    found: Array = (np.asarray(channels)[:, None] * taps + np.arange(taps)).ravel()
-    return found
 
 
 def refit(rows: Array, block: Block, kept: Array) -> Array:

@@ -7,7 +7,7 @@ import pytest
 from correlated import conv_of, correlated, oracle, refitted
 from helpers import conv_model
 
-from passes.decompose import obs
+from passes.decompose import descent, obs
 
 
 def test_what_losing_a_channel_costs_is_what_the_refit_loses() -> None:
@@ -71,7 +71,25 @@ def test_how_much_is_put_off_changes_nothing(monkeypatch: pytest.MonkeyPatch, co
     conv = conv_of(conv_model(16, 48, (3, 3)))
     (block,) = correlated(conv).blocks(conv)
     way = obs.eliminate(block.weight, block, obs.inverse(block), 1)
-    monkeypatch.setattr(obs, "PUT_OFF", columns)
+    monkeypatch.setattr(descent, "PUT_OFF", columns)
     other = obs.eliminate(block.weight, block, obs.inverse(block), 1)
     assert np.array_equal(other.channels, way.channels)
     np.testing.assert_allclose(other.lost[1:], way.lost[1:], rtol=1e-9, atol=1e-12)
+
+
+def test_several_at_once_lose_what_they_say_and_never_both_twins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    conv = conv_of(conv_model(16, 48, (3, 3)))
+    (block,) = correlated(conv, twins=True).blocks(conv)
+    monkeypatch.setattr(descent, "MANY", 6)
+    ranking = obs.eliminate(block.weight, block, obs.inverse(block), 8)
+    monkeypatch.setattr(descent, "MANY", 1000)
+    slow = obs.eliminate(block.weight, block, obs.inverse(block), 8)
+    for keep in (8, 24, 30, 47):
+        kept = obs.columns(ranking.first(keep), 9)
+        weight = np.zeros_like(block.weight)
+        weight[:, kept] = obs.refit(block.weight, block, kept)
+        exact = block.energy(block.weight - weight)
+        assert abs(ranking.lost[keep] - exact) < 1e-7 * block.energy(block.weight)
+        assert ranking.lost[keep] < 1.03 * slow.lost[keep]

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from edgecc.calibration.products import product, side_by_side
 from edgecc.calibration.statistics import SHRINKAGE, Statistics, precision
 from edgecc.conv import Array, Conv
 from edgecc.errors import ModelError
+from edgecc.products import product, side_by_side
 
 AT_ONCE = 4096
 """Patches in one product."""

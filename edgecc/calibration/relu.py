@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgecc.calibration.moments import Moments
-from edgecc.calibration.products import product
 from edgecc.calibration.statistics import Statistics
 from edgecc.conv import Array, Conv
+from edgecc.products import product
 from edgecc.rewrite import ConvRewrite, Projection
 
 TURNS = 4

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from edgecc.calibration.products import product
 from edgecc.conv import Array, Conv
+from edgecc.products import product
 
 FLOOR = 1e-4
 SHRINKAGE = 0.5

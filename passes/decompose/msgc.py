@@ -23,10 +23,10 @@ from typing import ClassVar
 import numpy as np
 
 from edgecc.builder import Builder, V
-from edgecc.calibration.products import side_by_side
 from edgecc.calibration.statistics import Block
 from edgecc.conv import Array, Conv, Refusal
 from edgecc.errors import UsageError
+from edgecc.products import side_by_side
 from edgecc.rewrite import Factors, Solved, rows_scaled
 from passes.decompose import obs
 from passes.decompose.clusters import cluster, reorder

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 
-from edgecc.calibration.products import product
 from edgecc.calibration.statistics import Block
 from edgecc.conv import Array
+from edgecc.products import product
 
 ROUNDS = 2
 """A third gains another 0.5 % of the error, forty 2 %."""

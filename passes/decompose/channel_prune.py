@@ -26,6 +26,7 @@ from edgecc.calibration.statistics import Block
 from edgecc.conv import Array, Conv, Refusal
 from edgecc.rewrite import Factors, Solved, rows_scaled
 from passes.decompose import obs
+from passes.decompose.descent import columns
 from passes.decompose.keep import KeepRewrite, across_groups
 
 
@@ -86,7 +87,7 @@ class ChannelPrune(KeepRewrite):
 
 def _of_channels(block: Block, channels: Array) -> Solved:
     """The filters re-fitted to these channels alone."""
-    kept = obs.columns(channels, block.taps)
+    kept = columns(channels, block.taps)
     filters = obs.refit(block.weight, block, kept)
     weight = np.zeros_like(block.weight)
     weight[:, kept] = filters

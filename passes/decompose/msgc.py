@@ -30,6 +30,7 @@ from edgecc.products import side_by_side
 from edgecc.rewrite import Factors, Solved, rows_scaled
 from passes.decompose import obs
 from passes.decompose.clusters import cluster, reorder
+from passes.decompose.descent import columns
 from passes.decompose.keep import KeepRewrite, across_groups
 
 
@@ -111,7 +112,7 @@ class Msgc(KeepRewrite):
         """The filters of heads (heads, n/heads) re-fitted to their channels (heads, keep)."""
         weight, filters = np.zeros_like(block.weight), []
         for mine, read in zip(rows, channels, strict=True):
-            kept = obs.columns(read, block.taps)
+            kept = columns(read, block.taps)
             filters.append(obs.refit(block.weight[mine], block, kept))
             weight[np.ix_(mine, kept)] = filters[-1]
         factors = np.concatenate(filters), channels

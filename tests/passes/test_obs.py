@@ -8,6 +8,7 @@ from correlated import conv_of, correlated, oracle, refitted
 from helpers import conv_model
 
 from passes.decompose import descent, obs
+from passes.decompose.descent import columns
 
 
 def test_what_losing_a_channel_costs_is_what_the_refit_loses() -> None:
@@ -55,7 +56,7 @@ def test_what_is_lost_on_the_way_is_what_the_refit_loses() -> None:
     for ranking in obs.rankings(block.weight, block, obs.inverse(block), 2, 9):
         assert sorted(ranking.channels) == list(range(10))
         for keep in (2, 5, 9):
-            kept = obs.columns(ranking.first(keep), 9)
+            kept = columns(ranking.first(keep), 9)
             support = np.zeros((1, 6, 90), bool)
             support[:, :, kept] = True
             wanted = refitted(conv, statistics, support)[0]
@@ -87,7 +88,7 @@ def test_several_at_once_lose_what_they_say_and_never_both_twins(
     monkeypatch.setattr(descent, "MANY", 1000)
     slow = obs.eliminate(block.weight, block, obs.inverse(block), 8)
     for keep in (8, 24, 30, 47):
-        kept = obs.columns(ranking.first(keep), 9)
+        kept = columns(ranking.first(keep), 9)
         weight = np.zeros_like(block.weight)
         weight[:, kept] = obs.refit(block.weight, block, kept)
         exact = block.energy(block.weight - weight)

@@ -40,10 +40,27 @@ class FoldConstants(Pass):
             should_fold=_should_fold,
         ).modified:
             LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+            _restate_splits(model)
             RemoveUnusedNodesPass()(model)
         left = {node.name for node in model.graph}
         gone = [(name, kind) for name, kind in before.items() if name not in left]
         return [Decision(name or kind, self.name, note="folded") for name, kind in gone]
+
+
+def _restate_splits(model: ir.Model) -> None:
+    """Say what onnxscript makes of a SplitToSequence as the model's opset does: `num_outputs` came
+    with opset 18, the sizes as an input with 13.
+    """
+    version = model.graph.opset_imports[""]
+    for node in model.graph:
+        if node.op_type != "Split" or node.domain not in ("", "ai.onnx"):
+            continue
+        if version < 18:
+            node.attributes.pop("num_outputs", None)
+        sizes = node.inputs[1] if len(node.inputs) > 1 else None
+        if version < 13 and sizes is not None and sizes.const_value is not None:
+            node.attributes.add(ir.AttrInt64s("split", sizes.const_value.numpy().tolist()))
+            node.resize_inputs(1)
 
 
 def _should_fold(node: ir.Node) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from helpers import largest_gap, normal, operators, outputs, parse, run_passes
 
@@ -160,3 +161,19 @@ def test_a_mixed_precision_network_is_one_network() -> None:
     )
     tidy, _ = run_passes(model, str(catalog.prepare()))
     assert operators(tidy) == ["Cast", "Conv 2x4x3x3 bias"]
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17, 18])
+@pytest.mark.parametrize("sizes", [np.array(1), np.array(2), np.array([1, 2])])
+def test_sequences_become_splits_that_the_opset_knows(opset: int, sizes: np.ndarray) -> None:
+    model = parse(
+        """g (float[1,3,8,8] x) => (float[A,B,C,D] y) {
+            s = SplitToSequence <axis=1> (x, sizes)  e = SequenceAt(s, one)  y = Relu(e)
+        }""",
+        {"sizes": sizes, "one": np.array(1)},
+        opset=opset,
+    )
+    tidy, _ = run_passes(model, "name_everything, infer_shapes, fold_constants")
+    assert [text.split()[0] for text in operators(tidy)] == ["Split", "Relu"]
+    onnx.checker.check_model(ir.to_proto(tidy), full_check=True)
+    assert largest_gap(model, tidy) == 0

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from edgecc import oracle
-from edgecc.calibration.data import SYNTHETIC
 from edgecc.calibration.samples import Samples
 from edgecc.oracle import Difference
 from edgecc.target import Arrays
@@ -34,14 +33,13 @@ def measure(
 ) -> Distance:
     """Return how far the network in `written` is from the original.
 
-    That is on the calibration samples, if there are any that are not made up, and the user gave no
-    inputs to verify with; else on the inputs of the proofs, whose `outputs` are known. `macs` are
-    what a sample takes.
+    That is on the calibration samples, if there are any and the user gave no inputs to verify
+    with; else on the inputs of the proofs, whose `outputs` are known. `macs` are what a sample
+    takes.
     Errors: `edgecc.errors.BuildError` where outputs are no numbers any more.
     """
     known = proofs.check_rewritten(outputs)
-    made_up = samples is None or samples.data.name == SYNTHETIC
-    if samples is None or made_up or proofs.used["kind"] != "random":
+    if samples is None or proofs.used["kind"] != "random":
         return Distance(proofs.used, known)
     feeds = _some(samples.feeds, min(MOST_SAMPLES, MOST_MACS / max(macs, 1)))
     found: dict[str, Difference] = dict.fromkeys(known, Difference(0.0, 0.0))

@@ -130,13 +130,16 @@ def random_inputs(model: ir.Model, shapes: Mapping[str, Shape]) -> Arrays:
 def read_inputs(path: Path, model: ir.Model) -> Arrays:
     """Read the user's own inputs: an .npz with an array for each input of `model`.
 
-    Errors: `edgecc.errors.UsageError`.
+    Errors: `edgecc.errors.UsageError`, also for what is not finite: it would compare as equal.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read the inputs in {path}: {error}") from None
+    for name, array in arrays.items():
+        if array.dtype.kind in "fc" and not np.isfinite(array).all():
+            raise UsageError(f"'{name}' in {path} holds numbers that are not finite")
     return checked_inputs(tuple(specs(model)), arrays)
 
 

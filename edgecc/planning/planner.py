@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgecc.errors import BudgetError
 from edgecc.planning.beam import ROUNDING
@@ -13,6 +13,9 @@ from edgecc.planning.knapsack import Choice, Unreachable, choose_all
 
 ATTEMPTS = 5
 """How often the limit is moved until what producers are spared fits the budget."""
+BISECTIONS, EASED = 10, 1.01
+"""Of the factor by which budgets that cannot be met together are eased; and what is added to it
+where the search does not find what is there."""
 CONVEXITY = 10.0
 """On ResNet-20 at a third of the multiply-adds 3 and 10 give 89.8 % of the images right, 0 88.2 %;
 on SRMD at half of them 10 gives 47.7 dB."""
@@ -40,6 +43,30 @@ class Planner:
 
         Errors: `edgecc.errors.BudgetError` with the nearest budget that can be met.
         """
+        found = self._tried(budgets)
+        if isinstance(found, _Impossible):
+            met = found.near if len(budgets) == 1 else self._near(budgets)
+            raise _refusal(budgets, met)
+        return found
+
+    def _near(self, budgets: Sequence[Budget]) -> list[Budget]:
+        """Budgets that can be met together: those that are in the way eased in proportion."""
+        best = Selection(self.costs.rows, [0] * len(self.costs.rows))
+        low, high = 1.0, 1 / min(budget.fraction for budget in budgets)
+        for _ in range(BISECTIONS):
+            middle = (low * high) ** 0.5
+            found = self._tried([_eased(budget, budget.fraction * middle) for budget in budgets])
+            if isinstance(found, Selection):
+                best, high = found, middle
+            else:
+                low = middle
+        met = [_eased(budget, self.costs.fraction(budget.quantity, best)) for budget in budgets]
+        while isinstance(self._tried(met), _Impossible):  # it may miss what only just fits
+            met = [_eased(budget, budget.fraction * EASED) for budget in met]
+        return met
+
+    def _tried(self, budgets: Sequence[Budget]) -> Selection | _Impossible:
+        """Do as `within`; return the fractions that come near where nothing is."""
         readings = self.costs.readings([budget.quantity for budget in budgets])
         tried = [Planner(costs, self.weights)._attempt(budgets) for costs in readings]
         found = [each for each in tried if isinstance(each, Selection)]
@@ -47,33 +74,33 @@ class Planner:
         if all(self.costs.fraction(b.quantity, as_it_is) <= b.fraction + ROUNDING for b in budgets):
             found.append(as_it_is)
         if not found:
-            raise next(each for each in tried if isinstance(each, BudgetError))
+            return next(each for each in tried if isinstance(each, _Impossible))
         return min(found, key=self._loss)
 
     def smallest(self, quantity: str) -> float:
         """The smallest fraction of a quantity that any selection reaches."""
         return min(1.0, self.costs.readings([quantity])[0].smallest(quantity))
 
-    def _attempt(self, budgets: Sequence[Budget]) -> Selection | BudgetError:
+    def _attempt(self, budgets: Sequence[Budget]) -> Selection | _Impossible:
         try:
             return self._within(budgets)
-        except BudgetError as error:
+        except _Impossible as error:
             return error
 
     def _within(self, budgets: Sequence[Budget]) -> Selection:
         """Do as `within`, shared weights counted in one way."""
         slack = [1.0] * len(budgets)
         best: Selection | None = None
-        impossible: BudgetError | None = None
+        impossible: _Impossible | None = None
         try:
             best = self._select(budgets, slack, credited=False)
-        except BudgetError as error:
+        except _Impossible as error:
             impossible = error
         counted = bool(budgets) and all(b.quantity in COUNTED for b in budgets)
         for _ in range(ATTEMPTS if counted and self.costs.prunes else 0):
             try:
                 found = self._select(budgets, slack, credited=True)
-            except BudgetError:
+            except _Impossible:
                 break
             reached = [self.costs.fraction(b.quantity, found) / b.fraction for b in budgets]
             fits = max(reached) <= 1.0
@@ -121,14 +148,34 @@ class Planner:
             for row, each in zip(rows, costs, strict=True)
         ]
 
-    def _impossible(self, budgets: Sequence[Budget], reachable: Sequence[float]) -> BudgetError:
-        """Say what could be met instead, rounded up to what can be typed."""
-        asked = ", ".join(f"--{b.quantity} {b.fraction:g}" for b in budgets)
-        nearest = []
+    def _impossible(self, budgets: Sequence[Budget], reachable: Sequence[float]) -> _Impossible:
+        costs, near = self.costs, []
         for budget, cost in zip(budgets, reachable, strict=True):
-            fraction = self.costs.ratio(budget.quantity, cost + self.costs.rest(budget.quantity))
-            nearest.append(f"--{budget.quantity} {min(1.0, int(fraction * 1000 + 1) / 1000):g}")
-        return BudgetError(
-            f"no rewrite of this network comes down to {asked}",
-            hint=f"the nearest that can be reached is {' '.join(nearest)}",
-        )
+            fraction = costs.ratio(budget.quantity, cost + costs.rest(budget.quantity))
+            near.append(_eased(budget, fraction))
+        return _Impossible(near)
+
+
+class _Impossible(Exception):  # noqa: N818  (nobody sees it)
+    """No selection is within the budgets."""
+
+    def __init__(self, near: list[Budget]) -> None:
+        super().__init__(near)
+        self.near = near
+        """Each at what comes near to all."""
+
+
+def _eased(budget: Budget, fraction: float) -> Budget:
+    """The budget, or if that is more so much, rounded up to what can be typed."""
+    typed = min(1.0, int(fraction * 1000 + 1) / 1000)
+    return replace(budget, fraction=max(budget.fraction, typed))
+
+
+def _refusal(budgets: Sequence[Budget], met: Sequence[Budget]) -> BudgetError:
+    asked, nearest = (
+        [f"--{budget.quantity} {budget.fraction:g}" for budget in each] for each in (budgets, met)
+    )
+    return BudgetError(
+        f"no rewrite of this network comes down to {', '.join(asked)}",
+        hint=f"the nearest that can be reached is {' '.join(nearest)}",
+    )

@@ -108,7 +108,8 @@ def tabulate(
         return _row(layer, families, sizes[name], step, patient)
 
     waiting: deque[tuple[Future[Row], int]] = deque()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
         for layer in collected:
             name = layer.node.name or ""
             if name not in sizes:
@@ -118,6 +119,8 @@ def tabulate(
                 yield waiting.popleft()[0].result()
         for row, _ in waiting:
             yield row.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _suited(granule: int, conv: Conv) -> int:

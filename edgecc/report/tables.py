@@ -156,12 +156,17 @@ def _error_line(verify: Record) -> str:
     inputs: Record = verify.get("on") or verify["inputs"]
     on = {
         "random": "random inputs",
-        "calibration": f"{inputs.get('samples')} calibration samples ({inputs.get('name')})",
+        "calibration": f"{_many(inputs.get('samples'), 'calibration sample')} "
+        f"({inputs.get('name')})",
     }.get(inputs["kind"], inputs.get("name"))
     text = f"outputs against the original, on {on}: {_errors(verify)}"
     if verify["lowered"]:
         text += f"\nlowered network against the rewritten model: {_errors(verify['lowered'])}"
     return text
+
+
+def _many(count: int | None, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _errors(found: Record) -> str:
@@ -173,6 +178,12 @@ def _errors(found: Record) -> str:
 
 def _notes(report: Record) -> list[str]:
     notes = []
+    predicted = (report.get("planning") or {}).get("predicted", {})
+    if predicted.get("latency", 0) > 1:
+        notes.append(
+            f"by these prices it takes {predicted['latency']:.2f} times as long as the original: "
+            "add --latency where time counts"
+        )
     if calibration := report.get("calibration"):
         notes.append(f"calibrated on {calibration['name']}: {calibration['summary']}")
         notes += calibration["warnings"]

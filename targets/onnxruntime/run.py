@@ -33,7 +33,10 @@ def main():
         name, equals, path = item.partition("=")
         if not equals:
             parser.error("-i takes NAME=FILE.npy, not " + item)
-        feed[name] = np.load(path)
+        try:
+            feed[name] = np.load(path)
+        except (OSError, ValueError) as error:
+            parser.error("cannot read {} for the input {}: {}".format(path, name, error))
     outputs = session.run(None, feed)
     if not os.path.isdir(arguments.out):
         os.makedirs(arguments.out)

@@ -92,6 +92,9 @@ def test_the_users_own_inputs(save: Save, tmp_path: Path) -> None:
     np.savez(file, z=normal(1))
     with pytest.raises(UsageError, match="input 'x' is missing"):
         job.build(model, inputs=file, out=tmp_path / "out")
+    np.savez(file, x=np.full((1, 3, 16, 16), np.nan, np.float32))
+    with pytest.raises(UsageError, match="not finite"):
+        job.build(model, inputs=file, out=tmp_path / "out")
     file.write_text("not numpy")
     with pytest.raises(UsageError, match="cannot read the inputs"):
         job.build(model, inputs=file, out=tmp_path / "out")

@@ -235,7 +235,7 @@ def test_without_a_loss_nothing_is_tried(model: Path, calib: Path) -> None:
 
 
 def test_outputs_are_compared_on_the_samples(model: Path, calib: Path, tmp_path: Path) -> None:
-    """Where they are not made up, and the user gave no inputs."""
+    """Where the user gave no inputs."""
     report = job.build(model, macs=0.5, calib=calib, families="basis", out=tmp_path / "out").report
     verify = report["verify"]
     assert verify["on"] == {"kind": "calibration", "name": "x.npz", "samples": 24}
@@ -250,7 +250,7 @@ def test_outputs_are_compared_on_the_samples(model: Path, calib: Path, tmp_path:
     ).report["verify"]  # fmt: skip
     assert mine["on"] == mine["inputs"]
     made_up = job.build(model, macs=0.5, families="basis", out=tmp_path / "out").report["verify"]
-    assert made_up["on"]["kind"] == "random"
+    assert made_up["on"] == {"kind": "calibration", "name": "synthetic", "samples": 64}
 
 
 @pytest.mark.parametrize("batch", ["N", "5"])

@@ -156,6 +156,8 @@ def typed_back(error: BudgetError) -> list[Budget]:
         {"energy": 0.02},
         {"macs": 0.01, "params": 0.9},
         {"macs": 0.02, "params": 0.02},
+        {"macs": 0.9, "params": 0.05, "latency": 0.3},
+        {"macs": 0.5, "params": 0.05, "latency": 0.95, "energy": 0.3},
     ],
 )
 def test_an_impossible_budget_tells_the_nearest_that_can_be_met(
@@ -172,6 +174,7 @@ def test_an_impossible_budget_tells_the_nearest_that_can_be_met(
     selection = plan.planner.within(reachable)
     for budget in reachable:
         assert plan.planner.costs.fraction(budget.quantity, selection) <= budget.fraction
+        assert budget.fraction >= asked[budget.quantity]
         if len(reachable) == 1:
             assert budget.fraction <= plan.planner.smallest(budget.quantity) + 0.001
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -210,3 +211,19 @@ def test_no_more_covariances_are_held_than_fit(
     rows = tabulate(counted(), catalog.families("basis"), sizes_of(), 1)  # type: ignore[arg-type]
     next(rows)
     assert len(taken) < len(layers)
+
+
+def test_an_interrupt_waits_for_no_row_that_has_not_begun(layers: list[Layer]) -> None:
+    begun: list[str] = []
+
+    def note(layer: Layer) -> None:
+        begun.append(layer.node.name or "")
+        time.sleep(0.2)
+
+    def interrupted() -> Iterator[Layer]:
+        yield from layers * 4
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(tabulate(interrupted(), catalog.families("basis"), sizes_of(), 1, also=note))
+    assert len(begun) <= 2 * table.AT_ONCE

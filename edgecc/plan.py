@@ -101,7 +101,9 @@ class Plan:
         try:
             file = PlanFile.model_validate_json(path.read_bytes())
         except OSError as error:
-            raise UsageError(f"cannot read the plan {path}: {error.strerror}") from None
+            inside = path / "plan.json" if path.is_dir() else None
+            hint = f"the plan of a bundle is {inside}" if inside and inside.is_file() else None
+            raise UsageError(f"cannot read the plan {path}: {error.strerror}", hint=hint) from None
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"

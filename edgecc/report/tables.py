@@ -145,7 +145,7 @@ def _search_line(search: Record) -> str:
     if "metric" in reached:
         words.append(f"metric {reached['metric']:.6g}, was {search['original']['metric']:.6g}")
     if not any(trial["accepted"] for trial in search["trials"]):
-        return f"networks tried: {tried}, of which none was good enough"
+        return f"networks tried: {tried}, none was good enough: this is the original network"
     return (
         f"networks tried: {tried}; the smallest that was good enough keeps "
         f"{reached['fraction']:.2f} of the {search['quantity']}: {', '.join(words)}"
@@ -184,6 +184,10 @@ def _notes(report: Record) -> list[str]:
             f"by these prices it takes {predicted['latency']:.2f} times as long as the original: "
             "add --latency where time counts"
         )
+    if _never_moves(report.get("search")):
+        notes.append(
+            "the metric was the same for every network tried: see whether it looks at them"
+        )
     if calibration := report.get("calibration"):
         notes.append(f"calibrated on {calibration['name']}: {calibration['summary']}")
         notes += calibration["warnings"]
@@ -200,6 +204,13 @@ def _notes(report: Record) -> list[str]:
         culprit = debug["first_that_changed_the_numbers"]
         notes.append(f"first pass that changed the numbers: {culprit or 'none'}")
     return notes
+
+
+def _never_moves(search: Record | None) -> bool:
+    """Whether a metric says the same of networks that differ."""
+    metrics = [trial.get("metric") for trial in (search or {}).get("trials", [])]
+    original = (search or {}).get("original", {}).get("metric")
+    return len(metrics) > 1 and original is not None and set(metrics) == {original}
 
 
 def table(*columns: str) -> Table:

@@ -178,6 +178,15 @@ def test_the_users_own_metric_is_kept(place: Place) -> None:
     assert not Path(f"{out}2").exists()
 
 
+def test_a_metric_that_says_the_same_of_every_network_is_named(place: Place) -> None:
+    model, calib, out = place
+    metric = scores(place, "def score(session):\n    return 0.5\n")
+    result = edgecc("build", model, "--max-drop", "1%", "--eval", metric, "--calib", calib,
+                    "--out", out, *FEW)  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert "note: the metric was the same for every network tried" in words(result.stderr)
+
+
 def outputs_of(model: Path) -> np.ndarray:
     import onnx
 

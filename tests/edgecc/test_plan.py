@@ -90,6 +90,11 @@ def test_plans_that_cannot_be_followed(
 def test_files_that_are_no_plans(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read the plan"):
         Plan.read(tmp_path / "absent.json", {})
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle/plan.json").write_text("{}")
+    with pytest.raises(UsageError, match="cannot read the plan") as folder:
+        Plan.read(tmp_path / "bundle", {})
+    assert "bundle/plan.json" in (folder.value.hint or "")
     for text in ("", "[]", '{"schema_version": 1}'):
         (tmp_path / "plan.json").write_text(text)
         with pytest.raises(UsageError, match="is not one"):

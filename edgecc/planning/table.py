@@ -4,6 +4,8 @@ under the calibration statistics and the operators it would take.
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -105,8 +107,10 @@ def tabulate(
     def row_of(layer: Collected, name: str) -> Row:
         also(layer)
         step = _suited(granule, layer.conv)
-        return _row(layer, families, sizes[name], step, patient)
+        going = itertools.takewhile(lambda family: not stopped.is_set(), families)
+        return _row(layer, going, sizes[name], step, patient)
 
+    stopped = threading.Event()
     waiting: deque[tuple[Future[Row], int]] = deque()
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
@@ -120,6 +124,7 @@ def tabulate(
         for row, _ in waiting:
             yield row.result()
     finally:
+        stopped.set()  # what still runs then is not asked for any more
         pool.shutdown(cancel_futures=True)
 
 
@@ -133,7 +138,7 @@ def _suited(granule: int, conv: Conv) -> int:
 
 def _row(
     layer: Collected,
-    families: Sequence[ConvRewrite],
+    families: Iterable[ConvRewrite],
     sizes: Sizes,
     granule: int,
     patient: bool,

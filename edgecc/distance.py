@@ -15,7 +15,7 @@ from edgecc.target import Arrays
 from edgecc.verify import Proofs
 
 MOST_SAMPLES = 64
-MOST_MACS = 3e11
+MOST_MACS = 1e11
 """Multiply-adds that each of the two networks may take for it, seconds."""
 
 

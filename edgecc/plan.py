@@ -12,6 +12,7 @@ from typing import Any
 import onnx_ir as ir
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edgecc.bundle import PLAN
 from edgecc.conv import is_convolution
 from edgecc.errors import UsageError, did_you_mean
 from edgecc.pipeline import Observer, Report, make_pass
@@ -101,7 +102,7 @@ class Plan:
         try:
             file = PlanFile.model_validate_json(path.read_bytes())
         except OSError as error:
-            inside = path / "plan.json" if path.is_dir() else None
+            inside = path / PLAN if path.is_dir() else None
             hint = f"the plan of a bundle is {inside}" if inside and inside.is_file() else None
             raise UsageError(f"cannot read the plan {path}: {error.strerror}", hint=hint) from None
         except ValidationError as error:

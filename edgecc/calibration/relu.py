@@ -22,7 +22,7 @@ from edgecc.calibration.moments import Moments
 from edgecc.calibration.statistics import Statistics
 from edgecc.conv import Array, Conv
 from edgecc.products import product
-from edgecc.rewrite import ConvRewrite, Projection
+from edgecc.rewrite import ConvRewrite, Projection, corrected_bias
 
 TURNS = 4
 EXACT = 1e-10
@@ -105,6 +105,6 @@ def _moved(
     rows = (gap - shift).reshape(count, groups, -1)
     cross = product(rows.transpose(1, 2, 0), sample.centred).astype(np.float64) / count
     moved = weight + moments.regressed(cross)
-    bias = conv.level(statistics.mean) + shift
-    bias = bias - np.einsum("gnd,gd->gn", moved, statistics.mean).ravel()
+    bias = corrected_bias(conv, moved, statistics)
+    bias = shift if bias is None else bias + shift
     return replace(conv, weight=moved.reshape(conv.weight.shape), bias=bias)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.linalg import cholesky
 
 from edgecc.conv import Array, Conv
 from edgecc.products import product
@@ -63,6 +64,21 @@ class Block:
     def times(self, rows: Array) -> Array:
         """`rows @ S` for rows (m, d)."""
         return rows if self.covariance is None else product(rows, self.covariance)
+
+    def gram(self) -> tuple[Array, Array | None]:
+        """The smaller of `A A^T` (n, n) and `A^T A` (d, d), where `A = W L` and `L L^T = S`: their
+        eigenvectors are the principal components of the output.
+
+        With the second comes L, None for the identity.
+        """
+        weight = self.weight
+        if len(weight) <= weight.shape[1]:
+            return self.times(weight) @ weight.T, None
+        if self.covariance is None:
+            return weight.T @ weight, None
+        root = cholesky(self.covariance, lower=True, check_finite=False)
+        half = weight @ root
+        return half.T @ half, root
 
     def energy(self, rows: Array) -> float:
         """`tr(rows S rows^T)`: what filters (m, d) put out, squared and summed."""

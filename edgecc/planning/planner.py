@@ -14,8 +14,8 @@ from edgecc.planning.knapsack import Choice, Unreachable, choose_all
 ATTEMPTS = 5
 """How often the limit is moved until what producers are spared fits the budget."""
 BISECTIONS, EASED = 10, 1.01
-"""Of the factor by which budgets that cannot be met together are eased; and what is added to it
-where the search does not find what is there."""
+"""Steps to the factor by which budgets that cannot be met together are eased; and how much more
+each is, where the search misses what only just fits."""
 CONVEXITY = 10.0
 """On ResNet-20 at a third of the multiply-adds 3 and 10 give 89.8 % of the images right, 0 88.2 %;
 on SRMD at half of them 10 gives 47.7 dB."""
@@ -66,7 +66,7 @@ class Planner:
         return met
 
     def _tried(self, budgets: Sequence[Budget]) -> Selection | _Impossible:
-        """Do as `within`; return the fractions that come near where nothing is."""
+        """Do as `within`; where nothing is, return what comes near."""
         readings = self.costs.readings([budget.quantity for budget in budgets])
         tried = [Planner(costs, self.weights)._attempt(budgets) for costs in readings]
         found = [each for each in tried if isinstance(each, Selection)]

@@ -8,14 +8,14 @@ feels is seen in onnxruntime.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import solve_triangular
 
 from edgecc.bundle import save_model
 from edgecc.calibration.collect import Layer
@@ -71,31 +71,18 @@ def _diminished(block: Block) -> tuple[Array, float]:
     """The filters of one group (n, d) with something lost, and its energy."""
     if len(block.weight) == 1:
         return (1 - LOST**0.5) * block.weight, LOST * block.energy(block.weight)
-    values, keep = _components(block)
+    gram, root = block.gram()
+    values, vectors = np.linalg.eigh(gram)
     values = np.maximum(values, 0.0)
     cut = int(np.searchsorted(np.cumsum(values), LOST * values.sum(), side="right"))
     cut = min(max(cut, 1), len(values) - 1)
-    return keep(cut), float(values[:cut].sum())
-
-
-def _components(block: Block) -> tuple[Array, Callable[[int], Array]]:
-    """The energies of the output's principal components, the least first, and the filters (n, d)
-    without the first of them: from the smaller of the two Gram matrices.
-    """
-    weight = block.weight
-    if len(weight) <= weight.shape[1]:
-        values, outer = np.linalg.eigh(block.times(weight) @ weight.T)
-        return values, lambda cut: outer[:, cut:] @ (outer[:, cut:].T @ weight)
-    root = cholesky(block.dense_covariance, lower=True, check_finite=False)
-    half = weight @ root
-    values, inner = np.linalg.eigh(half.T @ half)
-
-    def kept(cut: int) -> Array:
-        back = solve_triangular(root, inner[:, cut:], lower=True, trans=1, check_finite=False)
-        found: Array = (half @ inner[:, cut:]) @ back.T
-        return found
-
-    return values, kept
+    kept, lost = vectors[:, cut:], float(values[:cut].sum())
+    if len(gram) == len(block.weight):
+        return kept @ (kept.T @ block.weight), lost
+    if root is None:
+        return (block.weight @ kept) @ kept.T, lost
+    back = solve_triangular(root, kept, lower=True, trans=1, check_finite=False)
+    return (block.weight @ root @ kept) @ back.T, lost
 
 
 def measure(

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from scipy.linalg import cholesky, eigh, eigvalsh, solve_triangular
+from scipy.linalg import eigh, eigvalsh, solve_triangular
 
 from edgecc.builder import Builder, V
 from edgecc.calibration.statistics import Block, Statistics
@@ -50,7 +50,7 @@ class Basis(RankRewrite):
         """Return the share of the output's energy beyond each rank, over all groups."""
         spectrum = np.zeros(self.full_rank(conv))
         for block in statistics.blocks(conv):
-            spectrum += np.maximum(eigvalsh(_gram(block)[0], check_finite=False)[::-1], 0)
+            spectrum += np.maximum(eigvalsh(block.gram()[0], check_finite=False)[::-1], 0)
         tail = np.append(np.cumsum(spectrum[::-1])[::-1][1:], 0.0)
         return [float(lost) for lost in tail / (spectrum.sum() or 1.0)]
 
@@ -67,7 +67,7 @@ class Basis(RankRewrite):
         """
         size = min(block.weight.shape)
         rank = size if self.rank is None else min(self.rank, size)
-        gram, root = _gram(block if rank < size else replace(block, covariance=None))
+        gram, root = (block if rank < size else replace(block, covariance=None)).gram()
         kept = eigh(gram, subset_by_index=[size - rank, size - 1], check_finite=False)[1][:, ::-1]
         if len(block.weight) == size:
             filters, mix = kept.T @ block.weight, kept
@@ -88,18 +88,3 @@ class Basis(RankRewrite):
         ones = (1,) * len(conv.kernel)
         pointwise = mix.reshape(conv.out_channels, -1, *ones)
         return build.conv(hidden, pointwise, bias, groups=conv.groups)
-
-
-def _gram(block: Block) -> tuple[Array, Array | None]:
-    """The smaller of `A A^T` (n, n) and `A^T A` (d, d), where `A = W L` and `L L^T = S`.
-
-    With the second comes L, None for the identity.
-    """
-    weight = block.weight
-    if len(weight) <= weight.shape[1]:
-        return block.times(weight) @ weight.T, None
-    if block.covariance is None:
-        return weight.T @ weight, None
-    root = cholesky(block.covariance, lower=True, check_finite=False)
-    half = weight @ root
-    return half.T @ half, root

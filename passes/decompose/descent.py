@@ -38,7 +38,7 @@ class Descent:
         """
         costs = _costs(self._diagonal, self._gram)
         costs[self._gone] = np.inf
-        count = min(most, 1 + (len(self._alive) - len(self._gone)) // MANY)
+        count = min(most, _together(len(self._alive) - len(self._gone)))
         if count == 1:
             chosen = [int(np.argmin(costs))]
             paid = [float(costs[chosen[0]])]
@@ -109,9 +109,8 @@ class Descent:
         channels, taps = len(self._alive), self._taps
         by_channel = self._filters.reshape(-1, channels, taps).transpose(1, 2, 0)
         self._gram = by_channel @ by_channel.transpose(0, 2, 1)
-        shape = (channels, taps, channels, taps)
-        self._diagonal = np.einsum("ctcu->ctu", self._inverse.reshape(shape)).copy()
-        most = PUT_OFF + (1 + channels // MANY) * taps
+        self._diagonal = _on_diagonal(self._inverse, channels).copy()
+        most = PUT_OFF + _together(channels) * taps
         self._put_off = np.empty((channels * taps, most))
         self._mixes = np.empty((len(self._filters), most))
         self._count = 0
@@ -122,6 +121,11 @@ def columns(channels: Array, taps: int) -> Array:
     """The columns of the filters that belong to these channels."""
     found: Array = (np.asarray(channels)[:, None] * taps + np.arange(taps)).ravel()
     return found
+
+
+def _together(channels: int) -> int:
+    """How many of so many go at once."""
+    return 1 + channels // MANY
 
 
 def _costs(inverse: Array, gram: Array) -> Array:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
 
@@ -200,17 +201,23 @@ def test_a_failure_in_a_thread_is_not_lost(layers: list[Layer]) -> None:
 def test_no_more_covariances_are_held_than_fit(
     layers: list[Layer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table, "HELD_BYTES", max(each.statistics.size_bytes for each in layers))
+    """While no row is done, layers are taken until they are too large together, and no further."""
+    sizes = np.cumsum([layer.statistics.size_bytes for layer in layers])
+    monkeypatch.setattr(table, "HELD_BYTES", int(sizes[-2]) - 1)
     taken: list[str] = []
+    going = threading.Event()
+    threading.Timer(1.0, going.set).start()
 
-    def counted() -> object:
+    def counted() -> Iterator[Layer]:
         for layer in layers:
             taken.append(layer.node.name or "")
             yield layer
 
-    rows = tabulate(counted(), catalog.families("basis"), sizes_of(), 1)  # type: ignore[arg-type]
-    next(rows)
-    assert len(taken) < len(layers)
+    def wait(layer: Layer) -> None:
+        going.wait()
+
+    next(tabulate(counted(), catalog.families("basis"), sizes_of(), 1, also=wait))
+    assert len(taken) == len(layers) - 1
 
 
 def test_an_interrupt_waits_for_no_row_that_has_not_begun(layers: list[Layer]) -> None:

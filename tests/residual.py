@@ -1,6 +1,8 @@
-"""A network with one residual sum, and samples for it."""
+"""A network with one residual sum, samples for it, and what became of it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from helpers import normal, parse
 from sampled import samples
@@ -22,3 +24,9 @@ NETWORK = parse(
     W,
 )
 X = samples(24)
+FAMILIES = "basis, spatial_svd"
+
+
+def decided(report: dict[str, Any]) -> dict[str, str | None]:
+    """The family of each convolution."""
+    return {entry["convolution"]: entry["family"] for entry in report["decisions"]}

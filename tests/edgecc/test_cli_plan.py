@@ -10,32 +10,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from command_line import FEW, Place, build, edgecc, words
 from helpers import normal, outputs, parse
-from residual import NETWORK, W, X
+from residual import NETWORK, X
 from sampled import samples
-from typer.testing import CliRunner
-
-from edgecc.cli import app
 
 Save = Callable[..., Path]
-FEW = ("--families", "basis, spatial_svd")
-Place = tuple[Path, Path, Path]
-
-
-@pytest.fixture
-def place(save: Save, tmp_path: Path) -> Place:
-    """A model, its samples, and where the bundle goes."""
-    np.savez(tmp_path / "x.npz", x=X)
-    return save(NETWORK, "net.onnx"), tmp_path / "x.npz", tmp_path / "out"
-
-
-def edgecc(*arguments: object) -> Any:
-    """The command in this process, as most of its time is starting."""
-    return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 def process(*arguments: object, cwd: Path, threads: int) -> subprocess.CompletedProcess[str]:
@@ -49,22 +32,6 @@ def process(*arguments: object, cwd: Path, threads: int) -> subprocess.Completed
         timeout=120,
         check=False,
     )
-
-
-def words(text: str) -> str:
-    return " ".join(text.split())
-
-
-def build(place: Place, *arguments: object) -> dict[str, Any]:
-    """Build, with the samples, and read the record."""
-    model, calib, out = place
-    result = edgecc("build", model, "--calib", calib, "--out", out, "--json", *arguments)
-    assert result.exit_code == 0, result.stderr
-    found = json.loads(result.stdout)
-    assert found.pop("folder") == str(out)
-    assert json.loads((out / "report.json").read_text()) == found
-    assert isinstance(found, dict)
-    return found
 
 
 def test_half_of_the_multiply_adds_end_to_end(place: Place) -> None:
@@ -320,66 +287,6 @@ def test_the_nearest_budget_can_be_typed(place: Place) -> None:
     _, _, nearest = words(result.stderr).partition("hint: the nearest that can be reached is ")
     again = edgecc("build", model, *nearest.split(), *arguments)
     assert again.exit_code == 0, again.stderr
-
-
-def test_explain_shows_what_else_there_was(place: Place) -> None:
-    model, calib, _ = place
-    arguments = ("explain", model, "--macs", "0.5", "--calib", calib)
-    families = ("--families", "basis, spatial_svd, pointwise_depthwise(rank=1)")
-    shown = edgecc(*arguments, *families)
-    assert shown.exit_code == 0, shown.stderr
-    text = words(shown.stdout)
-    for told in ("could be", "why not", "weight", "as it is", "chosen", "planned for --macs 0.5"):
-        assert told in text
-    assert any(f"basis(rank={rank})" in text for rank in range(1, 13))
-    found = json.loads(edgecc(*arguments, *families, "--json").stdout)
-    for name, entry in found["planning"]["convolutions"].items():
-        assert name in text
-        why = [alternative["why"] for alternative in entry["alternatives"]]
-        assert why[0] == "chosen"
-        assert all(why)
-        assert {None, "basis", "spatial_svd"} <= {a["family"] for a in entry["alternatives"]}
-        for alternative in entry["alternatives"]:
-            assert alternative["error"] >= 0
-            assert alternative["macs"] > 0
-    assert found["goal"] == {"macs": 0.5}
-
-
-def test_explain_reads_well_without_options_and_without_rewrites(place: Place) -> None:
-    model, calib, _ = place
-    plain = words(edgecc("explain", model, "--passes", "hetconv").stdout)
-    assert "hetconv" in plain
-    assert "hetconv()" not in plain
-    assert "error: the share of the weights' energy that is lost" in plain
-    fitted = words(edgecc("explain", model, "--passes", "hetconv", "--calib", calib).stdout)
-    assert "error: the share of the output's energy on the samples that is lost" in fitted
-    nothing = words(edgecc("explain", model, "--passes", "", "--calib", calib).stdout)
-    assert "none:" not in nothing
-    assert "refit:" not in nothing
-    assert "energy that is lost" not in nothing
-
-
-def test_what_is_refused_is_shown_with_its_reason(save: Save, tmp_path: Path) -> None:
-    model = parse(
-        """g (float[N,4,10,10] x) => (float[A,B,C,D] y) {
-            a = Conv <pads=[1,1,1,1]> (x, w0)  b = Conv <group=12> (a, wd)  y = Conv(b, w2)
-        }""",
-        {"w0": W["w0"], "w2": W["w2"], "wd": normal(12, 1, 3, 3) / 3},
-    )
-    np.savez(tmp_path / "x.npz", x=X)
-    result = edgecc("explain", save(model), "--macs", "0.8", "--calib", tmp_path / "x.npz", *FEW)
-    assert result.exit_code == 0, result.stderr
-    assert "refused: it is depthwise: its filters have no basis in common" in words(result.stdout)
-
-
-def test_a_bundle_explains_the_plan_that_it_was_built_by(place: Place) -> None:
-    report = build(place, "--macs", "0.6", *FEW)
-    shown = edgecc("explain", place[2])
-    assert "planned for --macs 0.6" in shown.stdout
-    assert "chosen" in shown.stdout
-    assert (
-        json.loads(edgecc("explain", place[2], "--json").stdout)["planning"] == report["planning"]
-    )
 
 
 @pytest.mark.slow

@@ -4,37 +4,21 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import onnxruntime
 import pytest
+from batchnormed import NETWORK
 from helpers import conv_model, normal, parse
 
 import edgecc
 from edgecc import catalog, job
-from edgecc.errors import BuildError, EdgeccError, ModelError, UsageError
+from edgecc.errors import BuildError, ModelError, UsageError
 from edgecc.verify import verify_bundle
-from passes.prepare import affine
 
 Save = Callable[..., Path]
-NETWORK = parse(
-    """g (float[N,3,16,16] x) => (float[M,C] y) {
-        a = Conv <pads=[1,1,1,1]> (x, w1)  n = BatchNormalization (a, s, t, t, s)  b = Relu(n)
-        c = Conv <pads=[1,1,1,1]> (b, w2)  d = Relu(c)  p = GlobalAveragePool(d)  f = Flatten(p)
-        y = Gemm(f, w3)
-    }""",
-    {
-        "w1": normal(16, 3, 3, 3),
-        "w2": normal(32, 16, 3, 3),
-        "w3": normal(32, 4),
-        "s": np.abs(normal(16)) + 0.5,
-        "t": np.abs(normal(16)),
-    },
-)
 
 
 def test_the_record_holds_what_was_promised(save: Save, tmp_path: Path) -> None:
@@ -112,69 +96,6 @@ def test_shapes_are_fixed_in_what_is_built(save: Save, tmp_path: Path) -> None:
         assert built.report["shapes"] == report["shapes"]
     with edgecc.open(built) as session:
         assert session.inputs[0].shape == (5, 3, 16, 16)
-
-
-def test_debug_names_the_first_pass_that_changed_the_numbers(save: Save, tmp_path: Path) -> None:
-    folder = tmp_path / "debug"
-    report = job.build(
-        save(NETWORK),
-        passes="basis(rank=1000), dac(rank=1)",
-        debug_passes=folder,
-        out=tmp_path / "out",
-    ).report
-    assert report["debug"]["first_that_changed_the_numbers"] == "dac(rank=1)"
-    written = sorted(p.name for p in folder.iterdir())
-    assert len(written) == len(report["debug"]["passes"])
-    assert written[-1].endswith("_fold_gather.onnx")
-    exact = job.build(save(NETWORK), passes="", debug_passes=folder, out=tmp_path / "out").report
-    assert exact["debug"]["first_that_changed_the_numbers"] is None
-
-
-def test_a_preparation_that_changes_the_numbers_is_caught(
-    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    honest = affine.read_affine
-
-    def wrong(node: ir.Node) -> object:
-        found = honest(node)
-        return replace(found, shift=found.shift + 1) if isinstance(found, affine.Affine) else found
-
-    monkeypatch.setattr(affine, "read_affine", wrong)
-    with pytest.raises(EdgeccError, match="preparing the model changed the outputs"):
-        job.build(save(NETWORK), passes="", out=tmp_path / "out")
-    with pytest.raises(EdgeccError, match="fold_batchnorm changed the outputs"):
-        job.build(save(NETWORK), out=tmp_path / "out", debug_passes=tmp_path / "debug")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_random_network_is_not_taken_for_a_fault(save: Save, tmp_path: Path) -> None:
-    model = parse(
-        """g (float[1,3,8,8] x) => (float[A,B,C,D] y) {
-            r = RandomNormalLike(x)  s = Add(x, r)  y = Conv(s, w)
-        }""",
-        {"w": normal(4, 3, 3, 3)},
-    )
-    assert job.build(save(model), passes="", out=tmp_path / "out").report["verify"]
-
-
-def test_a_network_that_amplifies_rounding_is_not_taken_for_a_fault(
-    save: Save, tmp_path: Path
-) -> None:
-    model = parse(
-        """g (float[1,3,8,8] x) => (float[A,B,C,D] y) {
-            c = Conv(x, w)  n = BatchNormalization (c, s, t, t, s)
-            d = Sub(n, n1)  e = Mul(d, huge)  y = Sin(e)
-        }""",
-        {
-            "w": normal(4, 3, 3, 3),
-            "s": np.abs(normal(4)) + 0.5,
-            "t": np.abs(normal(4)),
-            "n1": normal(1, 4, 6, 6),
-            "huge": normal(1, 4, 6, 6) * 1e5,
-        },
-    )
-    report = job.build(save(model), passes="", out=tmp_path / "out").report
-    assert report["verify"]["prepared"]["max_rel_error"] > 1e-3
 
 
 def test_xavier_gets_its_model_and_is_told_what_is_missing(save: Save, tmp_path: Path) -> None:

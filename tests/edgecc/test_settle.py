@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from helpers import normal, outputs, parse
-from residual import NETWORK, W, X
+from residual import FAMILIES, NETWORK, W, X, decided
 from sampled import cost_of, samples
 
 from edgecc import catalog, distance, job
@@ -25,32 +25,11 @@ from edgecc.settle import Workplace, settle
 from edgecc.target import Target
 
 Save = Callable[..., Path]
-FAMILIES = "basis, spatial_svd"
 
 
 def network(body: str, batch: str = "N", **more: Any) -> onnx.ModelProto:
     weights = {name: array for name, array in {**W, **more}.items() if name in body}
     return parse(f"g (float[{batch},4,10,10] x) => (float[A,B,C,D] y) {{ {body} }}", weights)
-
-
-@pytest.fixture
-def model(save: Save) -> Path:
-    return save(NETWORK)
-
-
-@pytest.fixture
-def calib(tmp_path: Path) -> Path:
-    np.savez(tmp_path / "x.npz", x=X)
-    return tmp_path / "x.npz"
-
-
-def bytes_of(built: job.Build) -> bytes:
-    return (built.folder / "model.onnx").read_bytes()
-
-
-def decided(report: dict[str, Any]) -> dict[str, str | None]:
-    """The family of each convolution."""
-    return {entry["convolution"]: entry["family"] for entry in report["decisions"]}
 
 
 def test_a_budget_is_met_by_what_is_built(model: Path, calib: Path, tmp_path: Path) -> None:
@@ -81,78 +60,6 @@ def test_explain_says_what_build_does(model: Path, calib: Path, tmp_path: Path) 
     explained = job.explain(model, **asked)
     for key in ("decisions", "macs", "params", "goal", "calibration", "planning"):
         assert explained[key] == built[key]
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [
-        {"macs": 0.5, "families": FAMILIES, "relu_aware": True},
-        {"params": 0.5},
-        {"passes": "basis(rank=4)"},
-        {"passes": "spatial_svd(rank=6), basis(rank=2)", "relu_aware": True},
-        {"max_error": 0.3, "families": FAMILIES},
-    ],
-)
-def test_a_plan_followed_again_gives_the_same_bytes(
-    model: Path, calib: Path, tmp_path: Path, asked: dict[str, Any]
-) -> None:
-    first = job.build(model, calib=calib, out=tmp_path / "first", **asked)
-    plan = tmp_path / "first" / "plan.json"
-    again = job.build(model, plan=plan, calib=calib, out=tmp_path / "again")
-    assert bytes_of(again) == bytes_of(first)
-    assert (tmp_path / "again" / "plan.json").read_bytes() == plan.read_bytes()
-    assert decided(again.report) == decided(first.report)
-    assert any(decided(first.report).values())
-
-
-@pytest.mark.parametrize("samples", [None, 16])
-def test_synthetic_samples_are_made_again(model: Path, tmp_path: Path, samples: int | None) -> None:
-    first = job.build(model, macs=0.5, families="basis", samples=samples, out=tmp_path / "first")
-    assert first.report["calibration"]["name"] == "synthetic"
-    plan = tmp_path / "first" / "plan.json"
-    again = job.build(model, plan=plan, samples=samples, out=tmp_path / "again")
-    assert again.report["calibration"]["samples"] == (samples or 128)
-    assert bytes_of(again) == bytes_of(first)
-
-
-@pytest.mark.parametrize("other", [{"samples": 8}, {"calib": "synthetic"}, {"calib": "y.npz"}])
-def test_other_samples_than_a_plan_was_fitted_on(
-    model: Path, calib: Path, tmp_path: Path, other: dict[str, Any]
-) -> None:
-    plan = job.build(model, passes="basis(rank=4)", calib=calib, out=tmp_path / "first").folder
-    np.savez(tmp_path / "y.npz", x=X[::-1])
-    asked: Any = {"calib": calib, **other}
-    if asked["calib"] == "y.npz":
-        asked["calib"] = tmp_path / "y.npz"
-    with pytest.raises(UsageError, match="the plan is fitted on other samples") as caught:
-        job.build(model, plan=plan / "plan.json", out=tmp_path / "again", **asked)
-    assert "give the same ones" in str(caught.value.hint)
-    assert not (tmp_path / "again").exists()
-
-
-def test_a_plan_wants_the_samples_that_it_was_fitted_on(
-    model: Path, calib: Path, tmp_path: Path
-) -> None:
-    job.build(model, passes="basis(rank=4)", calib=calib, out=tmp_path / "first")
-    with pytest.raises(UsageError, match=r"fitted on calibration samples \(x\.npz\)") as caught:
-        job.build(model, plan=tmp_path / "first" / "plan.json", out=tmp_path / "again")
-    assert "--calib" in str(caught.value.hint)
-    assert not (tmp_path / "again").exists()
-
-
-def test_a_file_may_be_called_synthetic(model: Path, calib: Path, tmp_path: Path) -> None:
-    mine = calib.rename(tmp_path / "synthetic but mine.npz")
-    job.build(model, passes="basis(rank=4)", calib=mine, out=tmp_path / "first")
-    with pytest.raises(UsageError, match="the plan is fitted on "):
-        job.build(model, plan=tmp_path / "first" / "plan.json", out=tmp_path / "again")
-
-
-def test_a_plan_from_weights_alone_needs_none(model: Path, tmp_path: Path) -> None:
-    first = job.build(model, passes="basis(rank=4)", out=tmp_path / "first")
-    assert first.report["calibration"] is None
-    again = job.build(model, plan=tmp_path / "first" / "plan.json", out=tmp_path / "again")
-    assert bytes_of(again) == bytes_of(first)
-    assert again.report["calibration"] is None
 
 
 def test_samples_repair_what_the_weights_alone_lose(
@@ -381,18 +288,6 @@ def test_wishes_that_contradict_each_other(asked: dict[str, Any], message: str) 
     with pytest.raises(UsageError, match=message) as caught:
         Request.of(**asked)
     assert caught.value.hint
-
-
-@pytest.mark.parametrize("asked", [{"samples": 8}, {"preprocessing": Preprocessing(scale=0.5)}])
-def test_samples_that_a_plan_does_not_use(
-    model: Path, calib: Path, tmp_path: Path, asked: dict[str, Any]
-) -> None:
-    job.build(model, passes="basis(rank=4)", out=tmp_path / "first")
-    plan = tmp_path / "first" / "plan.json"
-    with pytest.raises(UsageError, match="and there are no samples") as caught:
-        job.explain(model, plan=plan, **asked)
-    assert "--calib" in str(caught.value.hint)
-    assert job.explain(model, plan=plan, calib=calib, samples=8)["calibration"]["samples"] == 8
 
 
 def test_a_goal_takes_synthetic_samples_where_none_are_given() -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
 
 from edgecc import job, oracle
 from edgecc.model import load
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.slow
 TOOLS = Path(os.environ.get("EDGECC_TOOLS", REPOSITORY.parent / "shared" / "tools")) / "arm64"

@@ -1,0 +1,90 @@
+"""Convolutions over channels in blocks.
+
+Shapes: data (N, blocks, H, W, lanes) or (N, C, H, W), which is one channel a block; weights
+(out blocks, in blocks, KH, KW, in lanes, out lanes); result (N, out blocks, OH, OW, out lanes).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from targets.tvm.compute.window import Window
+from targets.tvm.core import Core
+from targets.tvm.schedules.tile import Tile, register_tile
+
+SUMS = "sums"
+TILE = "edgecc.tile"
+CROPPED = "cropped"
+
+
+def dense(x: Any, w: Any, *, window: Window, groups: int, core: Core) -> Any:
+    """A convolution whose groups are whole blocks (or one group)."""
+    from tvm import te
+
+    batch, height, width = (int(x.shape[i]) for i in (0, 2, 3))
+    blocks, inputs, high, wide, within, lanes = (int(size) for size in w.shape)
+    rows, columns = window.outputs(height, width)
+    each = blocks // groups
+    tile = register_tile(core, each, rows, columns, weights=inputs * high * wide * within * lanes)
+    made = -(-columns // tile.columns) * tile.columns
+    source = window.padded(x, rows, made)
+    (down, along), (below, aside) = window.strides, window.dilations
+    i, r, s, k = (
+        te.reduce_axis((0, n), a)
+        for n, a in ((inputs, "i"), (high, "r"), (wide, "s"), (within, "k"))
+    )
+
+    def body(n: Any, o: Any, y: Any, z: Any, c: Any) -> Any:
+        block = i if groups == 1 else o // each * inputs + i
+        lane = [k] if len(x.shape) == 5 else []
+        data = source[(n, block, y * down + r * below, z * along + s * aside, *lane)]
+        return te.sum(data * w[o, i, r, s, k, c], axis=[i, r, s, k])
+
+    shape = (batch, blocks, rows, made, lanes)
+    sums = te.compute(shape, body, name=SUMS, attrs=_attrs(tile, "dense"))
+    return cropped(sums, columns)
+
+
+def on_lanes(x: Any, w: Any, *, window: Window, core: Core) -> Any:
+    """A convolution that has a group on each lane: every input number meets weights of its own.
+
+    `w` is (outputs a group, inputs a group, group blocks, KH, KW, lanes); data and result have
+    blocks (inputs a group x group blocks) and (outputs a group x group blocks).
+    """
+    from tvm import te
+
+    batch, height, width = (int(x.shape[i]) for i in (0, 2, 3))
+    outputs, inputs, blocks, high, wide, lanes = (int(size) for size in w.shape)
+    rows, columns = window.outputs(height, width)
+    tile = register_tile(core, 1, rows, columns)
+    made = -(-columns // tile.columns) * tile.columns
+    source = window.padded(x, rows, made)
+    (down, along), (below, aside) = window.strides, window.dilations
+    i, r, s = (
+        te.reduce_axis((0, n), a) for n, a in ((inputs, "i"), (high, "r"), (wide, "s"))
+    )
+
+    def body(n: Any, o: Any, y: Any, z: Any, c: Any) -> Any:
+        block = o if outputs == 1 else o % blocks
+        made_by = 0 if outputs == 1 else o // blocks
+        at = block if inputs == 1 else i * blocks + block
+        data = source[n, at, y * down + r * below, z * along + s * aside, c]
+        return te.sum(data * w[made_by, i, block, r, s, c], axis=[i, r, s])
+
+    shape = (batch, outputs * blocks, rows, made, lanes)
+    sums = te.compute(shape, body, name=SUMS, attrs=_attrs(tile, "on_lanes"))
+    return cropped(sums, columns)
+
+
+def cropped(sums: Any, columns: int) -> Any:
+    """Return the first `columns` of what was computed in whole tiles."""
+    from tvm import te
+
+    if int(sums.shape[3]) == columns:
+        return sums
+    shape = [*sums.shape[:3], columns, sums.shape[4]]
+    return te.compute(shape, lambda *at: sums(*at), name=CROPPED)
+
+
+def _attrs(tile: Tile, kind: str) -> dict[str, Any]:
+    return {TILE: [tile.blocks, tile.rows, tile.columns], "edgecc.kind": kind}

@@ -1,0 +1,1 @@
+"""Blocks of channels: which layout each tensor of a network has."""

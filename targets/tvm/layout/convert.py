@@ -1,0 +1,145 @@
+"""The pass that lets a network run in blocks of channels, from its first convolution to its last.
+
+Each operator that has a rule is given blocked inputs and gives a blocked output; any other gets its
+inputs as `NCHW`, unpacked once where they are needed. So nothing here can be wrong for an operator
+that it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from targets.tvm.compute.transforms import packed, unpacked
+from targets.tvm.core import Core
+from targets.tvm.layout.blocked import Blocked, in_order, lanes_for
+
+Rule = Callable[["Converter", Any], "Blocked | None"]
+
+
+class Converter:
+    """What a rule works with: it reads its operands, blocked or plain, and emits new ones."""
+
+    def __init__(self, core: Core, rules: dict[str, Rule]) -> None:
+        self.core = core
+        self.rules = rules
+        self.known: dict[Any, Blocked] = {}
+        self.builder: Any = None
+        self.visit: Callable[[Any], Any] = lambda expr: expr
+        self._plain: dict[Any, Any] = {}
+
+    def blocked(self, operand: Any) -> Blocked | None:
+        """Return `operand` where it is blocked already."""
+        return self.known.get(operand) if is_var(operand) else None
+
+    def plain(self, operand: Any) -> Any:
+        """Return `operand` as `NCHW`."""
+        found = self.blocked(operand)
+        if found is None:
+            return self.visit(operand)
+        if operand not in self._plain:
+            self._plain[operand] = self.builder.emit(self.unpack(found))
+        return self._plain[operand]
+
+    def unpack(self, given: Blocked) -> Any:
+        return self.te(unpacked, given.value, order=given.order, lanes=given.lanes)
+
+    def pack(self, operand: Any, order: tuple[int, ...], lanes: int) -> Blocked:
+        """Return `operand`, of shape (N, C, H, W), in this layout."""
+        found = self.blocked(operand)
+        if found is not None and (found.order, found.lanes) == (order, lanes):
+            return found
+        value = self.builder.emit(self.te(packed, self.plain(operand), order=order, lanes=lanes))
+        return Blocked(value, order, lanes)
+
+    def layout(self, channels: int) -> tuple[tuple[int, ...], int]:
+        """Return the usual layout of so many channels."""
+        lanes = lanes_for(channels, self.core.lanes)
+        return in_order(channels, lanes), lanes
+
+    def te(self, compute: Callable[..., Any], *operands: Any, **options: Any) -> Any:
+        return self.builder.call_te(
+            lambda *tensors: compute(*tensors, **options),
+            *operands,
+            primfunc_name_hint=compute.__name__,
+        )
+
+    def emit(self, call: Any) -> Any:
+        return self.builder.emit(call)
+
+    def constant(self, values: npt.NDArray[Any]) -> Any:
+        from tvm import relax
+
+        return relax.const(np.ascontiguousarray(values))
+
+
+def in_blocks(module: Any, core: Core, rules: dict[str, Rule]) -> Any:
+    """Return `module` with `main` computing in blocks."""
+    from tvm import relax
+    from tvm.relax.expr_functor import PyExprMutator, mutator
+
+    @mutator
+    class InBlocks(PyExprMutator):  # type: ignore[misc]
+        def __init__(self, mod: Any) -> None:
+            super().__init__(mod)
+            self.convert = Converter(core, rules)
+            self.convert.builder = self.builder_
+            self.convert.visit = self.visit_expr
+
+        def visit_var_binding_(self, binding: Any) -> None:
+            made = self._rewritten(binding.value)
+            if made is None:
+                super().visit_var_binding_(binding)
+            elif isinstance(binding.var, relax.DataflowVar):
+                self.convert.known[binding.var] = made
+            else:
+                whole = self.builder_.normalize(self.convert.unpack(made))
+                var = self.builder_.emit_output(whole, binding.var.name_hint)
+                self.set_var_remap(binding.var.vid, var)
+
+        def visit_dataflow_var_(self, var: Any) -> Any:
+            if var in self.convert.known:
+                return self.convert.plain(var)
+            return super().visit_dataflow_var_(var)
+
+        def _rewritten(self, value: Any) -> Blocked | None:
+            import tvm
+
+            if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.Op):
+                return None
+            rule = rules.get(value.op.name)
+            return rule(self.convert, value) if rule else None
+
+    changed = InBlocks(module)
+    for variable, function in module.functions.items():
+        if isinstance(function, relax.Function):
+            changed.builder_.update_func(variable, changed.visit_expr(function))
+    return changed.builder_.get()
+
+
+def is_var(operand: Any) -> bool:
+    from tvm import relax
+
+    return isinstance(operand, relax.Var)
+
+
+def sizes(value: Any) -> tuple[int, ...] | None:
+    """Return the shape of a float32 tensor of known sizes, None of anything else."""
+    kind = value.ty
+    found = getattr(getattr(kind, "shape", None), "values", None)
+    if found is None or str(getattr(kind, "dtype", "")) != "float32":
+        return None
+    if not all(hasattr(size, "value") for size in found):
+        return None
+    return tuple(int(size) for size in found)
+
+
+def number(value: Any) -> npt.NDArray[Any] | None:
+    """Return a constant's numbers."""
+    import tvm
+
+    held = value.value if isinstance(value, tvm.ir.expr.GenericConst) else None
+    return held.numpy() if isinstance(held, tvm.runtime.Tensor) else None

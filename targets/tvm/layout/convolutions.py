@@ -1,0 +1,82 @@
+"""Rules for convolutions: which form, in which layout, with weights packed here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from targets.tvm.compute.convolution import dense, on_lanes
+from targets.tvm.compute.window import Window
+from targets.tvm.layout.blocked import Blocked, arranged, in_order, lanes_for
+from targets.tvm.layout.convert import Converter, number, sizes
+
+
+def convolution(convert: Converter, call: Any) -> Blocked | None:
+    """`relax.nn.conv2d` of float32 with weights that are known."""
+    data, weight = call.args
+    shape, values = sizes(data), number(weight)
+    attrs = call.attrs
+    if shape is None or values is None or str(values.dtype) != "float32":
+        return None
+    if (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "OIHW"):
+        return None
+    window, groups = _window(call, values), int(attrs.groups)
+    if groups == 1:
+        return _dense(convert, data, values, window)
+    return _grouped(convert, data, values, window, groups)
+
+
+def _window(call: Any, values: npt.NDArray[Any]) -> Window:
+    strides, dilations, pads = (
+        tuple(int(size) for size in found)
+        for found in (call.attrs.strides, call.attrs.dilation, call.attrs.padding)
+    )
+    return Window(values.shape[2:], strides, dilations, pads)  # type: ignore[arg-type]
+
+
+def _dense(convert: Converter, data: Any, values: npt.NDArray[Any], window: Window) -> Blocked:
+    order, lanes = convert.layout(len(values))
+    given = convert.blocked(data)
+    held = tuple(range(values.shape[1])) if given is None else given.order
+    within = 1 if given is None else given.lanes
+    weights = _packed(values, order, lanes, held, within)
+    source = convert.plain(data) if given is None else given.value
+    options = {"window": window, "groups": 1, "core": convert.core}
+    made = convert.te(dense, source, convert.constant(weights), **options)
+    return Blocked(convert.emit(made), order, lanes)
+
+
+def _packed(
+    values: npt.NDArray[Any], order: tuple[int, ...], lanes: int, held: tuple[int, ...], within: int
+) -> npt.NDArray[Any]:
+    """Return (O, I, KH, KW) as (out blocks, in blocks, KH, KW, in lanes, out lanes)."""
+    slots = arranged(arranged(values, order, axis=0), held, axis=1)
+    _, _, high, wide = values.shape
+    blocks = slots.reshape(len(order) // lanes, lanes, len(held) // within, within, high, wide)
+    return blocks.transpose(0, 2, 4, 5, 3, 1)
+
+
+def _grouped(
+    convert: Converter, data: Any, values: npt.NDArray[Any], window: Window, groups: int
+) -> Blocked | None:
+    outputs, inputs, high, wide = values.shape
+    each = outputs // groups
+    given = convert.blocked(data)
+    if inputs == 1:
+        lanes = lanes_for(groups, convert.core.lanes)
+        order = in_order(groups, lanes)
+        blocks = len(order) // lanes
+        source = convert.pack(data, order, lanes)
+        weights = arranged(values.reshape(groups, each, inputs, high, wide), order, axis=0)
+        weights = weights.reshape(blocks, lanes, each, inputs, high, wide)
+        weights = weights.transpose(2, 3, 0, 4, 5, 1)
+        made = convert.te(
+            on_lanes, source.value, convert.constant(weights), window=window, core=convert.core
+        )
+        channels = tuple(
+            -1 if group < 0 else group * each + j for j in range(each) for group in order
+        )
+        return Blocked(convert.emit(made), channels, lanes)
+    return None

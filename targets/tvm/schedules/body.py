@@ -1,0 +1,63 @@
+"""A function's blocks, and the steps that every schedule takes with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from targets.tvm.core import Core
+
+
+class Body:
+    """One function under a schedule."""
+
+    def __init__(self, function: Any, core: Core) -> None:
+        import tvm
+        from tvm import s_tir
+
+        self.core = core
+        self.schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
+
+    def blocks(self) -> list[Any]:
+        """Return the function's blocks in the order in which they are computed."""
+        return list(self.schedule.get_child_blocks(self.schedule.get_sblock("root")))
+
+    def name(self, block: Any) -> str:
+        return str(self.schedule.get(block).name_hint)
+
+    def annotation(self, block: Any, key: str) -> Any:
+        return self.schedule.get(block).annotations.get(key)
+
+    def inline_after(self, anchor: Any) -> Any | None:
+        """Inline everything between `anchor` and the function's last block; return that."""
+        blocks = self.blocks()
+        at = [self.name(block) for block in blocks].index(self.name(anchor))
+        behind = blocks[at + 1 :]
+        for block in behind[:-1]:
+            self.schedule.compute_inline(block)
+        return behind[-1] if behind else None
+
+    def before(self, anchor: Any) -> list[Any]:
+        """Return the blocks computed before `anchor`, as padding."""
+        blocks = self.blocks()
+        at = [self.name(block) for block in blocks].index(self.name(anchor))
+        return blocks[:at]
+
+    def injective(self, block: Any) -> None:
+        """Outer loops in parallel, the last one as vectors."""
+        schedule = self.schedule
+        *outer, lane = schedule.get_loops(block)
+        extent = int(schedule.get(lane).extent)
+        if extent <= self.core.lanes:
+            schedule.vectorize(lane)
+        elif extent % self.core.lanes == 0:
+            more, lane = schedule.split(lane, [None, self.core.lanes])
+            schedule.vectorize(lane)
+            outer = [*outer, more]
+        if outer:
+            schedule.parallel(schedule.fuse(*outer))
+
+    def unrolled(self, loops: list[Any]) -> None:
+        *outer, lane = loops
+        for loop in outer:
+            self.schedule.unroll(loop)
+        self.schedule.vectorize(lane)

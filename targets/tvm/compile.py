@@ -7,28 +7,26 @@ from typing import Any
 
 from edgecc.errors import BuildError
 from edgecc.target import Target
+from targets.tvm.core import core_of
 from targets.tvm.frontend import ELSEWHERE, last_line, quiet, reraise_interrupt
-from targets.tvm.toolchain import llvm_target, zig_cc
+from targets.tvm.lower import Lowered, lower
+from targets.tvm.toolchain import llvm_target, narrow, zig_cc
+from targets.tvm.wide import beside
 
 # No build id, no symbols, no paths: the same model gives the same bytes in any folder.
 LINK = ["-shared", "-s", "-Wl,--build-id=none", "-lm"]
 
 
-def write_library(module: Any, target: Target, library: Path, workspace: Path) -> None:
-    """Compile `module` with TVM's default pipeline for CPUs and write the shared `library`.
+def write_library(module: Any, target: Target, library: Path, workspace: Path) -> Lowered:
+    """Compile `module` for `target` and write the shared `library`.
 
     `workspace` is an empty folder for object files. Errors: `BuildError`.
     """
-    import tvm
-    from tvm import relax
-
-    core = tvm.target.Target(llvm_target(target))
-    pipeline = tvm.transform.Sequential(
-        [relax.transform.DecomposeOpsForInference(), relax.get_default_pipeline(core)]
-    )
     with quiet():
         try:
-            executable = tvm.compile(module, target=core, relax_pipeline=pipeline)
+            executable, lowered = compiled(module, target)
+        except BuildError:
+            raise
         except Exception as error:  # TVM raises whatever its C++ or Python ran into
             reraise_interrupt(error)
             raise BuildError(
@@ -45,3 +43,22 @@ def write_library(module: Any, target: Target, library: Path, workspace: Path) -
         executable.export_library(
             str(library.absolute()), fcompile=link, workspace_dir=str(workspace)
         )
+    return lowered
+
+
+def compiled(module: Any, target: Target) -> tuple[Any, Lowered]:
+    """Return what TVM's virtual machine runs, and how each function was lowered."""
+    import tvm
+    from tvm.relax.backend.cpu_generic import pipeline as cpu
+
+    whole = tvm.target.Target(llvm_target(target))
+    safe = tvm.target.Target(narrow(llvm_target(target)))
+    lowered = lower(module, core_of(target), whole)
+    module = lowered.module
+    if target.machine == "x86_64":
+        module = beside(module, lowered.scheduled, whole)
+    passes = [*cpu.dataflow_lower_passes(safe), *cpu.finalize_passes(safe)]
+    executable = tvm.compile(
+        module, target=safe, relax_pipeline=tvm.transform.Sequential(passes)
+    )
+    return executable, lowered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from targets.tvm.core import Core
@@ -10,12 +11,28 @@ from targets.tvm.layout.rules import RULES
 from targets.tvm.schedules.choose import scheduled
 
 
-def lowered(module: Any, target: Any, core: Core) -> tuple[Any, list[str]]:
-    """Return `module` as functions with loops, and the names of those that have a schedule."""
+@dataclass(frozen=True)
+class Lowered:
+    """A network as functions with loops."""
+
+    module: Any
+    scheduled: list[str]
+    """The functions that have a schedule of ours."""
+    unscheduled: list[str]
+    """Those that are left to TVM and LLVM."""
+
+
+def lower(module: Any, core: Core, target: Any) -> Lowered:
+    """Lower what `to_relax` returned for `target` (TVM's), whose cores are like `core`."""
     import tvm
     from tvm import relax
 
-    before = [relax.transform.DecomposeOpsForInference(), relax.transform.FoldConstant()]
+    before = [
+        relax.backend.DispatchSampling(),
+        relax.backend.DispatchSortScan(),
+        relax.transform.DecomposeOpsForInference(),
+        relax.transform.FoldConstant(),
+    ]
     after = [
         relax.transform.LegalizeOps(),
         relax.transform.AnnotateTIROpPattern(),
@@ -23,16 +40,18 @@ def lowered(module: Any, target: Any, core: Core) -> tuple[Any, list[str]]:
         relax.transform.FuseOps(),
         relax.transform.FuseTIR(),
         relax.transform.DeadCodeElimination(),
+        relax.transform.RewriteDataflowReshape(),
+        relax.transform.DeadCodeElimination(),
     ]
     with target:
         module = tvm.transform.Sequential(before)(module)
         module = in_blocks(module, core, RULES)
         module = tvm.transform.Sequential(after)(module)
-    done = []
+    done, left = [], []
     for variable, function in list(module.functions_items()):
         if isinstance(function, tvm.tirx.PrimFunc):
             found = scheduled(function, core)
+            (left if found is None else done).append(str(variable.name_hint))
             if found is not None:
                 module[variable] = found
-                done.append(str(variable.name_hint))
-    return module, sorted(done)
+    return Lowered(module, sorted(done), sorted(left))

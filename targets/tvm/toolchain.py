@@ -67,8 +67,14 @@ def llvm_target(target: Target) -> dict[str, str | list[str]]:
             f"LLVM {codegen.llvm_version_major()} knows no core '{cpu}' for {triple}",
             hint=f"`cpu` in the board file of '{target.name}' is LLVM's name, as for clang -mcpu",
         )
-    without = _X86_WITHOUT if target.machine == "x86_64" else []
-    return {"kind": "llvm", "mtriple": triple, "mcpu": cpu, "mattr": without}
+    return {"kind": "llvm", "mtriple": triple, "mcpu": cpu, "mattr": []}
+
+
+def narrow(target: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+    """Return the target for code whose vectors LLVM makes up by itself."""
+    if not str(target["mtriple"]).startswith("x86_64"):
+        return target
+    return {**target, "mattr": [*target["mattr"], *_X86_WITHOUT]}
 
 
 def _host_cpu(triple: str) -> str:

@@ -21,7 +21,7 @@ from tvm_networks import (
     normal,
 )
 
-from targets.tvm import toolchain
+from targets.tvm.compile import compiled
 from targets.tvm.frontend import to_relax
 
 
@@ -156,10 +156,8 @@ def test_operator_equals_onnxruntime(name: str, tmp_path: Path) -> None:
         pytest.skip("this onnxruntime divides by the wrong count (1.23.2 does, 1.31.1 does not)")
     model = case_model(name)
     before = model.SerializeToString()
-    core = tvm.target.Target(toolchain.llvm_target(HOST))
-    pipeline = tvm.relax.get_default_pipeline(core)
-    module = tvm.relax.transform.DecomposeOpsForInference()(to_relax(model))
-    machine = VirtualMachine(tvm.compile(module, core, relax_pipeline=pipeline), tvm.cpu())
+    executable, _ = compiled(to_relax(model), HOST)
+    machine = VirtualMachine(executable, tvm.cpu())
     got = machine["main"](tvm.runtime.tensor(given(model)["x"])).numpy()
     (wanted,) = by_onnxruntime(model, given(model))
     assert error(wanted, got) < 2e-5

@@ -41,7 +41,7 @@ def dense(x: Any, w: Any, *, window: Window, groups: int, core: Core) -> Any:
         return te.sum(data * w[o, i, r, s, k, c], axis=[i, r, s, k])
 
     shape = (batch, blocks, rows, made, lanes)
-    sums = te.compute(shape, body, name=SUMS, attrs=_attrs(tile, "dense"))
+    sums = te.compute(shape, body, name=SUMS, attrs=attributes(tile, "dense"))
     return cropped(sums, columns)
 
 
@@ -72,7 +72,7 @@ def on_lanes(x: Any, w: Any, *, window: Window, core: Core) -> Any:
         return te.sum(data * w[made_by, i, block, r, s, c], axis=[i, r, s])
 
     shape = (batch, outputs * blocks, rows, made, lanes)
-    sums = te.compute(shape, body, name=SUMS, attrs=_attrs(tile, "on_lanes"))
+    sums = te.compute(shape, body, name=SUMS, attrs=attributes(tile, "on_lanes"))
     return cropped(sums, columns)
 
 
@@ -86,5 +86,6 @@ def cropped(sums: Any, columns: int) -> Any:
     return te.compute(shape, lambda *at: sums(*at), name=CROPPED)
 
 
-def _attrs(tile: Tile, kind: str) -> dict[str, Any]:
+def attributes(tile: Tile, kind: str) -> dict[str, Any]:
+    """Return what tells the schedule its tile."""
     return {TILE: [tile.blocks, tile.rows, tile.columns], "edgecc.kind": kind}

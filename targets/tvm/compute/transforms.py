@@ -29,8 +29,8 @@ def packed(x: Any, order: tuple[int, ...], lanes: int) -> Any:
     raise NotImplementedError
 
 
-def unpacked(x: Any, order: tuple[int, ...], lanes: int) -> Any:
-    """Return (N, blocks, H, W, lanes) as (N, C, H, W)."""
+def unpacked(x: Any, order: tuple[int, ...], lanes: int, flat: bool) -> Any:
+    """Return (N, blocks, H, W, lanes) as (N, C, H, W), or (N, C) where it is `flat`."""
     from tvm import te
 
     batch, _, height, width, _ = (int(size) for size in x.shape)
@@ -38,6 +38,10 @@ def unpacked(x: Any, order: tuple[int, ...], lanes: int) -> Any:
     channels = int((slots != EMPTY).sum())
     shape = (batch, channels, height, width)
     if order[:channels] == tuple(range(channels)):
+        if flat:
+            return te.compute(
+                shape[:2], lambda n, c: x[n, c // lanes, 0, 0, c % lanes], name="unpacked"
+            )
         return te.compute(
             shape, lambda n, c, y, z: x[n, c // lanes, y, z, c % lanes], name="unpacked"
         )

@@ -25,6 +25,8 @@ class Blocked:
     order: tuple[int, ...]
     """The channel in each slot (block x lanes + lane), or `EMPTY`."""
     lanes: int
+    flat: bool = False
+    """Whether it stands for (N, C): H and W are 1."""
 
     @property
     def blocks(self) -> int:
@@ -46,7 +48,7 @@ class Blocked:
 
     def like(self, value: Any) -> Blocked:
         """Return another value of the same layout."""
-        return Blocked(value, self.order, self.lanes)
+        return Blocked(value, self.order, self.lanes, self.flat)
 
     def same_layout(self, other: Blocked) -> bool:
         return (self.order, self.lanes) == (other.order, other.lanes)

@@ -29,6 +29,7 @@ class Converter:
         self.known: dict[Any, Blocked] = {}
         self.builder: Any = None
         self.visit: Callable[[Any], Any] = lambda expr: expr
+        self.bindings: dict[Any, Any] = {}
         self._plain: dict[Any, Any] = {}
 
     def blocked(self, operand: Any) -> Blocked | None:
@@ -45,14 +46,21 @@ class Converter:
         return self._plain[operand]
 
     def unpack(self, given: Blocked) -> Any:
-        return self.te(unpacked, given.value, order=given.order, lanes=given.lanes)
+        options = {"order": given.order, "lanes": given.lanes, "flat": given.flat}
+        return self.te(unpacked, given.value, **options)
 
     def pack(self, operand: Any, order: tuple[int, ...], lanes: int) -> Blocked:
-        """Return `operand`, of shape (N, C, H, W), in this layout."""
+        """Return `operand`, of shape (N, C, H, W) or (N, C), in this layout."""
+        from tvm import relax
+
         found = self.blocked(operand)
         if found is not None and (found.order, found.lanes) == (order, lanes):
             return found
-        value = self.builder.emit(self.te(packed, self.plain(operand), order=order, lanes=lanes))
+        whole = self.plain(operand)
+        shape = sizes(operand)
+        if shape is not None and len(shape) == 2:
+            whole = self.emit(relax.op.reshape(whole, (*shape, 1, 1)))
+        value = self.emit(self.te(packed, whole, order=order, lanes=lanes))
         return Blocked(value, order, lanes)
 
     def layout(self, channels: int) -> tuple[tuple[int, ...], int]:
@@ -69,6 +77,14 @@ class Converter:
 
     def emit(self, call: Any) -> Any:
         return self.builder.emit(call)
+
+    def fields(self, operand: Any) -> list[Any]:
+        """Return the members of a tuple, as they were before this pass."""
+        from tvm import relax
+
+        if not isinstance(operand, relax.Tuple):
+            operand = self.bindings.get(operand)
+        return list(operand.fields) if isinstance(operand, relax.Tuple) else []
 
     def constant(self, values: npt.NDArray[Any]) -> Any:
         from tvm import relax
@@ -90,15 +106,15 @@ def in_blocks(module: Any, core: Core, rules: dict[str, Rule]) -> Any:
             self.convert.visit = self.visit_expr
 
         def visit_var_binding_(self, binding: Any) -> None:
+            self.convert.bindings[binding.var] = binding.value
             made = self._rewritten(binding.value)
             if made is None:
                 super().visit_var_binding_(binding)
             elif isinstance(binding.var, relax.DataflowVar):
                 self.convert.known[binding.var] = made
             else:
-                whole = self.builder_.normalize(self.convert.unpack(made))
-                var = self.builder_.emit_output(whole, binding.var.name_hint)
-                self.set_var_remap(binding.var.vid, var)
+                whole = self.convert.unpack(made)
+                super().visit_var_binding_(relax.VarBinding(binding.var, whole))
 
         def visit_dataflow_var_(self, var: Any) -> Any:
             if var in self.convert.known:

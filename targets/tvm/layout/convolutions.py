@@ -28,6 +28,30 @@ def convolution(convert: Converter, call: Any) -> Blocked | None:
     return _grouped(convert, data, values, window, groups)
 
 
+def product(convert: Converter, call: Any) -> Blocked | None:
+    """`matmul` of (M, K) by known (K, N): a convolution of maps of one pixel."""
+    from tvm import relax
+
+    data, weight = call.args
+    shape, values = sizes(data), number(weight)
+    if shape is None or values is None or (len(shape), values.ndim) != (2, 2):
+        return None
+    if str(values.dtype) != "float32":
+        return None
+    taps = values.T[:, :, None, None]
+    window = Window((1, 1), (1, 1), (1, 1), (0, 0, 0, 0))
+    order, lanes = convert.layout(len(taps))
+    given = convert.blocked(data)
+    if given is None:
+        source = convert.emit(relax.op.reshape(convert.plain(data), (*shape, 1, 1)))
+        weights = _packed(taps, order, lanes, tuple(range(shape[1])), 1)
+    else:
+        source, weights = given.value, _packed(taps, order, lanes, given.order, given.lanes)
+    options = {"window": window, "groups": 1, "core": convert.core}
+    made = convert.te(dense, source, convert.constant(weights), **options)
+    return Blocked(convert.emit(made), order, lanes, flat=True)
+
+
 def _window(call: Any, values: npt.NDArray[Any]) -> Window:
     strides, dilations, pads = (
         tuple(int(size) for size in found)

@@ -10,10 +10,10 @@ from targets.tvm.layout.convert import Converter, number, sizes
 FINITE = (
     "relax.nn.relu relax.nn.leakyrelu relax.nn.silu relax.nn.gelu relax.nn.gelu_tanh relax.clip "
     "relax.sigmoid relax.tanh relax.add relax.subtract relax.multiply relax.maximum relax.minimum "
-    "relax.abs relax.negative relax.exp relax.erf relax.nn.softplus relax.square"
+    "relax.divide relax.abs relax.negative relax.exp relax.erf relax.nn.softplus relax.square"
 ).split()
 """Finite for finite numbers, whatever an empty slot holds."""
-OTHER = "relax.divide relax.sqrt relax.rsqrt relax.power relax.log".split()
+FULL = "relax.sqrt relax.rsqrt relax.power relax.log".split()
 """Only where every slot holds a channel."""
 
 
@@ -22,10 +22,12 @@ def elementwise(convert: Converter, call: Any) -> Blocked | None:
 
     layouts = [found for operand in call.args if (found := convert.blocked(operand))]
     shape = sizes(call)
-    if not layouts or shape is None or len(shape) != 4:
+    if not layouts or shape is None or len(shape) not in (2, 4):
         return None
     whole = [found for found in layouts if found.channels == shape[1]]
-    if not whole or (call.op.name in OTHER and not whole[0].full):
+    if not whole or (call.op.name in FULL and not whole[0].full):
+        return None
+    if call.op.name == "relax.divide" and number(call.args[1]) is None and not whole[0].full:
         return None
     operands = [_operand(convert, operand, whole[0], shape) for operand in call.args]
     if any(operand is None for operand in operands):
@@ -43,18 +45,19 @@ def _operand(convert: Converter, operand: Any, like: Blocked, shape: tuple[int, 
         return None
     values = number(operand)
     if values is not None:
-        values = values.reshape([1] * (4 - values.ndim) + list(values.shape))
+        rank = len(shape)
+        values = values.reshape([1] * (rank - values.ndim) + [*values.shape] + [1] * (4 - rank))
         if values.shape[1] == 1:
             return convert.constant(values[..., None])
-        values = arranged(values, like.order, axis=1)
+        values = arranged(values, like.order, axis=1, fill=1)
         n, _, h, w = values.shape
         return convert.constant(
             values.reshape(n, like.blocks, like.lanes, h, w).transpose(0, 1, 3, 4, 2)
         )
-    if len(found) != 4:
+    if len(found) != len(shape):
         return None
     if found[1] == shape[1]:
         return convert.pack(operand, like.order, like.lanes).value
     if found[1] == 1:
-        return convert.emit(relax.op.reshape(convert.plain(operand), (*found, 1)))
+        return convert.emit(relax.op.reshape(convert.plain(operand), (*found, *[1] * (5 - len(found)))))
     return None

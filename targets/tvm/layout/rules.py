@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from targets.tvm.layout.convert import Rule
-from targets.tvm.layout.convolutions import convolution
-from targets.tvm.layout.elementwise import FINITE, OTHER, elementwise
+from targets.tvm.layout.convolutions import convolution, product
+from targets.tvm.layout.elementwise import FINITE, FULL, elementwise
+from targets.tvm.layout.pooling import pool, whole_map
+from targets.tvm.layout.shapes import concat, reshape
 
 RULES: dict[str, Rule] = {
-    **{name: elementwise for name in (*FINITE, *OTHER)},
+    **{name: elementwise for name in (*FINITE, *FULL)},
     "relax.nn.conv2d": convolution,
+    "relax.matmul": product,
+    "relax.nn.max_pool2d": pool,
+    "relax.nn.avg_pool2d": pool,
+    "relax.mean": whole_map,
+    "relax.sum": whole_map,
+    "relax.max": whole_map,
+    "relax.concat": concat,
+    "relax.reshape": reshape,
+    "relax.squeeze": reshape,
+    "relax.flatten": reshape,
 }

@@ -27,6 +27,10 @@ class Body:
     def annotation(self, block: Any, key: str) -> Any:
         return self.schedule.get(block).annotations.get(key)
 
+    def is_spatial(self, block: Any) -> bool:
+        """Whether each number is computed once, none of them summed up."""
+        return all(int(axis.iter_type) == 0 for axis in self.schedule.get(block).iter_vars)
+
     def inline_after(self, anchor: Any) -> Any | None:
         """Inline everything between `anchor` and the function's last block; return that."""
         blocks = self.blocks()

@@ -14,9 +14,17 @@ KIND = "edgecc.kind"
 def scheduled(function: Any, core: Core) -> Any | None:
     """Return `function` with its loops in order, or None where no schedule fits it."""
     body = Body(function, core)
-    for block in body.blocks():
-        kind = body.annotation(block, KIND)
-        if kind is not None:
-            schedule_convolution(body, block)
-            return body.schedule.mod["main"].with_attr("tirx.is_scheduled", True)
-    return None
+    blocks = body.blocks()
+    anchors = [block for block in blocks if body.annotation(block, KIND) is not None]
+    if len(anchors) == 1:
+        schedule_convolution(body, anchors[0])
+    elif blocks and all(body.is_spatial(block) for block in blocks):
+        for block in blocks[:-1]:
+            if body.schedule.get_consumers(block):
+                body.schedule.compute_inline(block)
+            else:
+                body.injective(block)
+        body.injective(blocks[-1])
+    else:
+        return None
+    return body.schedule.mod["main"].with_attr("tirx.is_scheduled", True)

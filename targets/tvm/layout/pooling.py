@@ -1,0 +1,51 @@
+"""Rules for pooling and for means over whole maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from targets.tvm.compute.pooling import pooled, shares
+from targets.tvm.compute.window import Window
+from targets.tvm.layout.blocked import Blocked
+from targets.tvm.layout.convert import Converter, sizes
+
+
+def pool(convert: Converter, call: Any) -> Blocked | None:
+    """`max_pool2d` and `avg_pool2d` of what is blocked already."""
+    given, shape, made = convert.blocked(call.args[0]), sizes(call.args[0]), sizes(call)
+    attrs = call.attrs
+    if given is None or shape is None or made is None or attrs.layout != "NCHW":
+        return None
+    taps, strides, dilations, pads = (
+        tuple(int(size) for size in found)
+        for found in (attrs.pool_size, attrs.strides, attrs.dilation, attrs.padding)
+    )
+    window = Window(taps, strides, dilations, pads)  # type: ignore[arg-type]
+    if call.op.name == "relax.nn.max_pool2d":
+        return _pooled(convert, given, window, made[2:], "max")
+    padding = bool(attrs.count_include_pad)
+    counts = shares(window, shape[2:], made[2:], padding=padding)
+    return _pooled(convert, given, window, made[2:], "sum", convert.constant(counts))
+
+
+def whole_map(convert: Converter, call: Any) -> Blocked | None:
+    """`mean`, `sum` and `max` over height and width, which stay as sizes of 1."""
+    given, shape = convert.blocked(call.args[0]), sizes(call.args[0])
+    axes = sorted(int(axis) % 4 for axis in call.attrs.axis or ())
+    if given is None or shape is None or given.flat or axes != [2, 3] or not call.attrs.keepdims:
+        return None
+    window = Window(shape[2:], (1, 1), (1, 1), (0, 0, 0, 0))
+    if call.op.name == "relax.max":
+        return _pooled(convert, given, window, (1, 1), "max")
+    counts = []
+    if call.op.name == "relax.mean":
+        table = shares(window, shape[2:], (1, 1), padding=False)
+        counts = [convert.constant(table)]
+    return _pooled(convert, given, window, (1, 1), "sum", *counts)
+
+
+def _pooled(
+    convert: Converter, given: Blocked, window: Window, outputs: Any, how: str, *counts: Any
+) -> Blocked:
+    options = {"window": window, "outputs": tuple(outputs), "how": how, "core": convert.core}
+    return given.like(convert.emit(convert.te(pooled, given.value, *counts, **options)))

@@ -22,7 +22,7 @@ class Lowered:
     """Those that are left to TVM and LLVM."""
 
 
-def lower(module: Any, core: Core, target: Any) -> Lowered:
+def lower(module: Any, core: Core, target: Any, *, winograd: bool = True) -> Lowered:
     """Lower what `to_relax` returned for `target` (TVM's), whose cores are like `core`."""
     import tvm
     from tvm import relax
@@ -45,7 +45,7 @@ def lower(module: Any, core: Core, target: Any) -> Lowered:
     ]
     with target:
         module = tvm.transform.Sequential(before)(module)
-        module = in_blocks(module, core, RULES)
+        module = in_blocks(module, core, RULES, winograd=winograd)
         module = tvm.transform.Sequential(after)(module)
     done, left = [], []
     for variable, function in list(module.functions_items()):

@@ -25,7 +25,7 @@ def dense(x: Any, w: Any, *, window: Window, groups: int, core: Core) -> Any:
     blocks, inputs, high, wide, within, lanes = (int(size) for size in w.shape)
     rows, columns = window.outputs(height, width)
     each = blocks // groups
-    tile = register_tile(core, each, rows, columns, weights=inputs * high * wide * within * lanes)
+    tile = register_tile(core, each, rows, columns)
     made = -(-columns // tile.columns) * tile.columns
     source = window.padded(x, rows, made)
     (down, along), (below, aside) = window.strides, window.dilations

@@ -23,9 +23,9 @@ Rule = Callable[["Converter", Any], "Blocked | None"]
 class Converter:
     """What a rule works with: it reads its operands, blocked or plain, and emits new ones."""
 
-    def __init__(self, core: Core, rules: dict[str, Rule]) -> None:
+    def __init__(self, core: Core, *, winograd: bool) -> None:
         self.core = core
-        self.rules = rules
+        self.winograd = winograd
         self.known: dict[Any, Blocked] = {}
         self.builder: Any = None
         self.visit: Callable[[Any], Any] = lambda expr: expr
@@ -92,7 +92,7 @@ class Converter:
         return relax.const(np.ascontiguousarray(values))
 
 
-def in_blocks(module: Any, core: Core, rules: dict[str, Rule]) -> Any:
+def in_blocks(module: Any, core: Core, rules: dict[str, Rule], *, winograd: bool) -> Any:
     """Return `module` with `main` computing in blocks."""
     from tvm import relax
     from tvm.relax.expr_functor import PyExprMutator, mutator
@@ -101,7 +101,7 @@ def in_blocks(module: Any, core: Core, rules: dict[str, Rule]) -> Any:
     class InBlocks(PyExprMutator):  # type: ignore[misc]
         def __init__(self, mod: Any) -> None:
             super().__init__(mod)
-            self.convert = Converter(core, rules)
+            self.convert = Converter(core, winograd=winograd)
             self.convert.builder = self.builder_
             self.convert.visit = self.visit_expr
 

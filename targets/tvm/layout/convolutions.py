@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from targets.tvm.compute.convolution import dense, on_lanes
 from targets.tvm.compute.window import Window
+from targets.tvm.compute.winograd import Form, transformed_weights, winograd
 from targets.tvm.layout.blocked import Blocked, arranged, in_order, lanes_for
 from targets.tvm.layout.convert import Converter, number, sizes
+from targets.tvm.schedules.minimal import winograd_form
 
 
 def convolution(convert: Converter, call: Any) -> Blocked | None:
@@ -66,10 +68,25 @@ def _dense(convert: Converter, data: Any, values: npt.NDArray[Any], window: Wind
     held = tuple(range(values.shape[1])) if given is None else given.order
     within = 1 if given is None else given.lanes
     weights = _packed(values, order, lanes, held, within)
+    if given is not None and (form := _minimal(convert, data, weights, window)) is not None:
+        points = convert.constant(transformed_weights(weights, form.outputs))
+        made = convert.te(winograd, given.value, points, window=window, form=form)
+        return Blocked(convert.emit(made), order, lanes)
     source = convert.plain(data) if given is None else given.value
     options = {"window": window, "groups": 1, "core": convert.core}
     made = convert.te(dense, source, convert.constant(weights), **options)
     return Blocked(convert.emit(made), order, lanes)
+
+
+def _minimal(
+    convert: Converter, data: Any, weights: npt.NDArray[Any], window: Window
+) -> Form | None:
+    shape = sizes(data)
+    if shape is None or not convert.winograd:
+        return None
+    outputs = window.outputs(*shape[2:])
+    blocks, into, _, _, within, _ = weights.shape
+    return winograd_form(convert.core, window, into * within, blocks, outputs)
 
 
 def _packed(

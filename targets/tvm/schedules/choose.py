@@ -7,8 +7,10 @@ from typing import Any
 from targets.tvm.core import Core
 from targets.tvm.schedules.body import Body
 from targets.tvm.schedules.convolution import schedule_convolution
+from targets.tvm.schedules.winograd import schedule_winograd
 
 KIND = "edgecc.kind"
+SCHEDULES = {"winograd": schedule_winograd}
 
 
 def scheduled(function: Any, core: Core) -> Any | None:
@@ -17,7 +19,8 @@ def scheduled(function: Any, core: Core) -> Any | None:
     blocks = body.blocks()
     anchors = [block for block in blocks if body.annotation(block, KIND) is not None]
     if len(anchors) == 1:
-        schedule_convolution(body, anchors[0])
+        kind = str(body.annotation(anchors[0], KIND))
+        SCHEDULES.get(kind, schedule_convolution)(body, anchors[0])
     elif blocks and all(body.is_spatial(block) for block in blocks):
         for block in blocks[:-1]:
             if body.schedule.get_consumers(block):

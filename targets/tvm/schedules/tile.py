@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from targets.tvm.core import Core
 
-L2_BYTES_PER_CYCLE = 24.0
+LOAD_SHARE = 0.3
+"""How much of a load's time shows beside the multiply-adds (fitted to a sweep of tiles)."""
 
 
 @dataclass(frozen=True)
@@ -22,34 +23,36 @@ class Tile:
         return self.blocks * self.rows * self.columns
 
 
-def cycles(core: Core, tile: Tile, weights: int) -> float:
-    """Return the cycles that one step (an input channel at one tap) takes.
+def cycles(core: Core, tile: Tile) -> float:
+    """Return the cycles that one step (an input channel at one tap) takes."""
+    pixels = tile.rows * tile.columns
+    loads = (tile.blocks + pixels) / core.loads_per_cycle
+    sums = max(tile.sums / core.fma_per_cycle, float(core.fma_cycles))
+    return max(sums, loads) + LOAD_SHARE * loads
 
-    `weights` counts the numbers that one block of outputs reads; beyond L1 they come from L2.
+
+def fits(core: Core, tile: Tile) -> bool:
+    """Whether sums and operands stay in registers.
+
+    LLVM loads every operand that is used twice before it multiplies; with one block of weights each
+    pixel is used once, and x86 multiplies it from memory.
     """
     pixels = tile.rows * tile.columns
-    loads = tile.blocks + pixels if tile.blocks > 1 else 1 + pixels
-    streamed = tile.blocks * core.lanes * 4
-    held = weights * tile.blocks * 4 <= core.l1_kb * 1024 / 2
-    return max(
-        tile.sums / core.fma_per_cycle,
-        loads / core.loads_per_cycle,
-        float(core.fma_cycles),
-        0.0 if held else streamed / L2_BYTES_PER_CYCLE,
-    )
+    operands = 3 if tile.blocks == 1 or pixels == 1 else tile.blocks + pixels
+    return tile.sums + operands <= core.registers
 
 
-def register_tile(core: Core, blocks: int, rows: int, columns: int, weights: int = 0) -> Tile:
+def register_tile(core: Core, blocks: int, rows: int, columns: int) -> Tile:
     """Return the tile that takes the fewest cycles for an output of this shape."""
     best, found = float("inf"), Tile(1, 1, 1)
     for b in (size for size in range(1, 17) if blocks % size == 0):
         for r in (size for size in range(1, 5) if rows % size == 0):
             for c in range(1, columns + 1):
                 tile = Tile(b, r, c)
-                if tile.sums > core.registers - min(b, r * c) - 1:
+                if not fits(core, tile):
                     break
                 steps = blocks // b * (rows // r) * -(-columns // c)
-                taken = steps * (cycles(core, tile, weights) + 0.01 * core.registers / tile.sums)
+                taken = steps * cycles(core, tile)
                 if taken < best * (1 - 1e-9):
                     best, found = taken, tile
     return found

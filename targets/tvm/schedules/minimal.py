@@ -1,0 +1,58 @@
+"""Whether Winograd's minimal filtering beats the sum over the window, and in which form."""
+
+from __future__ import annotations
+
+from targets.tvm.compute.window import Window
+from targets.tvm.compute.winograd import Form
+from targets.tvm.core import Core
+from targets.tvm.schedules.tile import cycles, register_tile
+
+TRANSFORMS = {2: (70.0, 45.0), 4: (190.0, 130.0)}
+"""Vector instructions that transform one tile of one block: data, products (counted)."""
+STREAMED = 16.0
+"""Bytes a cycle from behind the second cache."""
+GAIN = 0.9
+"""Winograd's error is larger: it has to be worth something."""
+
+
+def winograd_form(
+    core: Core, window: Window, inputs: int, blocks: int, outputs: tuple[int, int]
+) -> Form | None:
+    """Return how to compute a 3x3 convolution of so many input channels and output blocks by
+    Winograd, None where the sum over the window is as fast."""
+    if window.taps != (3, 3) or window.strides != (1, 1) or window.dilations != (1, 1):
+        return None
+    rows, columns = outputs
+    tile = register_tile(core, blocks, rows, columns)
+    direct = 9 * inputs * _steps(core, blocks, rows, columns)
+    direct += _streaming(core, 9 * inputs * blocks, 1)
+    best, found = GAIN * direct, None
+    for m in (4, 2):
+        high, wide = -(-rows // m), -(-columns // m)
+        chunk = _chunk(core, (m + 2) ** 2 * (inputs + blocks * core.lanes) * wide * 4, high)
+        tile = register_tile(core, blocks, chunk, wide)
+        into, back = TRANSFORMS[m]
+        taken = (m + 2) ** 2 * inputs * _steps(core, blocks, high, wide)
+        taken += high * wide * (into * inputs / core.lanes + back * blocks) / core.fma_per_cycle
+        taken += _streaming(core, (m + 2) ** 2 * inputs * blocks, high // chunk)
+        if taken < best:
+            best, found = taken, Form(m, chunk, tile)
+    return found
+
+
+def _steps(core: Core, blocks: int, rows: int, columns: int) -> float:
+    """Return the cycles for one input channel and one tap of a whole output."""
+    tile = register_tile(core, blocks, rows, columns)
+    steps = blocks // tile.blocks * (rows // tile.rows) * -(-columns // tile.columns)
+    return steps * cycles(core, tile)
+
+
+def _streaming(core: Core, vectors: int, times: int) -> float:
+    size = vectors * core.lanes * 4
+    return times * size / STREAMED if size > core.l2_kb * 1024 / 2 else 0.0
+
+
+def _chunk(core: Core, row_bytes: int, high: int) -> int:
+    """Return how many rows of tiles, `row_bytes` of data and products each, stay in L2."""
+    fitting = [n for n in range(1, high + 1) if high % n == 0 and n * row_bytes <= core.l2_kb * 512]
+    return max(fitting, default=1)

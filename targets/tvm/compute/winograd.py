@@ -140,7 +140,7 @@ def _signed(entries: Any, value: Any) -> Any:
             parts.append((sign, _total([(i, sign * factor) for i, factor in terms], value)))
     (sign, total), *others = sorted(parts, key=lambda part: -part[0])
     for other_sign, other in others:
-        total = total + other if other_sign > 0 else total - other
+        total = total + other if other_sign == sign else total - other
     return total if sign > 0 else -total
 
 

@@ -57,8 +57,8 @@ class Body:
             more, lane = schedule.split(lane, [None, self.core.lanes])
             schedule.vectorize(lane)
             outer = [*outer, more]
-        if outer:
-            schedule.parallel(schedule.fuse(*outer))
+        if len(outer) > 1:
+            schedule.parallel(schedule.fuse(*outer[:-1]))
 
     def unrolled(self, loops: list[Any]) -> None:
         *outer, lane = loops

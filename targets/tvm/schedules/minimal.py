@@ -9,8 +9,12 @@ from targets.tvm.schedules.tile import cycles, register_tile
 
 TRANSFORMS = {2: (70.0, 45.0), 4: (190.0, 130.0)}
 """Vector instructions that transform one tile of one block: data, products (counted)."""
-STREAMED = 16.0
-"""Bytes a cycle from behind the second cache."""
+COLD = 4.0
+"""Bytes a cycle as weights come that nobody has read since the last run (measured)."""
+STREAMED = 12.0
+"""The same when they are read again, and do not stay in the second cache."""
+SPILLED = 36.0
+"""The same for tiles that were written shortly before."""
 GAIN = 0.9
 """Winograd's error is larger: it has to be worth something."""
 
@@ -29,14 +33,16 @@ def winograd_form(
     best, found = GAIN * direct, None
     for m in (4, 2):
         high, wide = -(-rows // m), -(-columns // m)
-        chunk = _chunk(core, (m + 2) ** 2 * (inputs + blocks * core.lanes) * wide * 4, high)
-        tile = register_tile(core, blocks, chunk, wide)
         into, back = TRANSFORMS[m]
         taken = (m + 2) ** 2 * inputs * _steps(core, blocks, high, wide)
         taken += high * wide * (into * inputs / core.lanes + back * blocks) / core.fma_per_cycle
-        taken += _streaming(core, (m + 2) ** 2 * inputs * blocks, high // chunk)
-        if taken < best:
-            best, found = taken, Form(m, chunk, tile)
+        row = (m + 2) ** 2 * (inputs + blocks * core.lanes) * wide * 4
+        for chunk in (size for size in range(1, high + 1) if high % size == 0):
+            moved = _streaming(core, (m + 2) ** 2 * inputs * blocks, high // chunk)
+            moved += high * row / SPILLED if chunk * row > core.l2_kb * 1024 / 2 else 0.0
+            if taken + moved < best:
+                best = taken + moved
+                found = Form(m, chunk, register_tile(core, blocks, chunk, wide))
     return found
 
 
@@ -48,11 +54,7 @@ def _steps(core: Core, blocks: int, rows: int, columns: int) -> float:
 
 
 def _streaming(core: Core, vectors: int, times: int) -> float:
+    """Return the cycles that it takes to read so many vectors of weights so many times."""
     size = vectors * core.lanes * 4
-    return times * size / STREAMED if size > core.l2_kb * 1024 / 2 else 0.0
-
-
-def _chunk(core: Core, row_bytes: int, high: int) -> int:
-    """Return how many rows of tiles, `row_bytes` of data and products each, stay in L2."""
-    fitting = [n for n in range(1, high + 1) if high % n == 0 and n * row_bytes <= core.l2_kb * 512]
-    return max(fitting, default=1)
+    again = (times - 1) / STREAMED if size > core.l2_kb * 1024 / 2 else 0.0
+    return size * (1 / COLD + again)

@@ -32,22 +32,28 @@ def schedule_winograd(body: Body, products: Any) -> None:
     body.unrolled([inner_y, inner_z, lane])
     body.unrolled(schedule.get_loops(rows)[-3:])
 
-    schedule.compute_at(products, chunks, preserve_unit_loops=True)
-    schedule.compute_at(tiles, chunks, preserve_unit_loops=True)
-    *_, row, point, block, wide, lane = schedule.get_loops(tiles)
-    schedule.reorder(row, block, wide, point, lane)
-    schedule.compute_at(columns, wide, preserve_unit_loops=True)
+    whole = int(schedule.get(chunks).extent) * int(schedule.get(batch).extent) == 1
+    if not whole:
+        schedule.compute_at(products, chunks, preserve_unit_loops=True)
+        schedule.compute_at(tiles, chunks, preserve_unit_loops=True)
+    *_, row, point, input_block, column, input_lane = schedule.get_loops(tiles)
+    schedule.reorder(row, input_block, column, point, input_lane)
+    schedule.compute_at(columns, column, preserve_unit_loops=True)
     schedule.set_scope(columns, 0, "local")
-    body.unrolled([point, lane])
+    body.unrolled([point, input_lane])
     body.unrolled(schedule.get_loops(columns)[-3:])
 
-    schedule.parallel(schedule.fuse(batch, chunks))
-    _products(body, products, tile)
+    if whole:
+        schedule.parallel(schedule.fuse(batch, chunks, block, high))
+        schedule.parallel(schedule.fuse(*schedule.get_loops(tiles)[:3]))
+    else:
+        schedule.parallel(schedule.fuse(batch, chunks))
+    _products(body, products, tile, alone=whole)
     for block in first:
         body.injective(block)
 
 
-def _products(body: Body, products: Any, tile: list[int]) -> None:
+def _products(body: Body, products: Any, tile: list[int], *, alone: bool) -> None:
     schedule = body.schedule
     *_, row, point, block, column, lane, i, k = schedule.get_loops(products)
     blocks, inner_block = schedule.split(block, [None, tile[0]])
@@ -58,6 +64,8 @@ def _products(body: Body, products: Any, tile: list[int]) -> None:
     made = schedule.cache_write(products, 0, "local")
     schedule.reverse_compute_at(made, columns, preserve_unit_loops=True)
     body.unrolled([*inner, lane])
+    if alone:
+        schedule.parallel(schedule.fuse(point, blocks))
     start = schedule.decompose_reduction(products, i)
     body.unrolled(schedule.get_loops(start)[-4:])
     body.unrolled(schedule.get_loops(made)[-6:])

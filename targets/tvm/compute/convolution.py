@@ -6,14 +6,15 @@ Shapes: data (N, blocks, H, W, lanes) or (N, C, H, W), which is one channel a bl
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from targets.tvm.compute.window import Window
 from targets.tvm.core import Core
-from targets.tvm.schedules.tile import Tile, register_tile
+from targets.tvm.schedules.tile import Tile, register_tile, row_chunk
 
 SUMS = "sums"
-TILE = "edgecc.tile"
+KIND, TILE, CHUNK = "edgecc.kind", "edgecc.tile", "edgecc.chunk"
 CROPPED = "cropped"
 
 
@@ -27,6 +28,8 @@ def dense(x: Any, w: Any, *, window: Window, groups: int, core: Core) -> Any:
     each = blocks // groups
     tile = register_tile(core, each, rows, columns)
     made = -(-columns // tile.columns) * tile.columns
+    weight_bytes = math.prod(int(size) for size in w.shape) * 4
+    chunk = row_chunk(core, tile, rows, row_bytes(x, window), weight_bytes)
     source = window.padded(x, rows, made)
     (down, along), (below, aside) = window.strides, window.dilations
     i, r, s, k = (
@@ -41,7 +44,7 @@ def dense(x: Any, w: Any, *, window: Window, groups: int, core: Core) -> Any:
         return te.sum(data * w[o, i, r, s, k, c], axis=[i, r, s, k])
 
     shape = (batch, blocks, rows, made, lanes)
-    sums = te.compute(shape, body, name=SUMS, attrs=attributes(tile, "dense"))
+    sums = te.compute(shape, body, name=SUMS, attrs=attributes(tile, "dense", chunk))
     return cropped(sums, columns)
 
 
@@ -58,6 +61,7 @@ def on_lanes(x: Any, w: Any, *, window: Window, core: Core) -> Any:
     rows, columns = window.outputs(height, width)
     tile = register_tile(core, 1, rows, columns)
     made = -(-columns // tile.columns) * tile.columns
+    chunk = row_chunk(core, tile, rows, row_bytes(x, window), 0)
     source = window.padded(x, rows, made)
     (down, along), (below, aside) = window.strides, window.dilations
     i, r, s = (
@@ -72,7 +76,7 @@ def on_lanes(x: Any, w: Any, *, window: Window, core: Core) -> Any:
         return te.sum(data * w[made_by, i, block, r, s, c], axis=[i, r, s])
 
     shape = (batch, outputs * blocks, rows, made, lanes)
-    sums = te.compute(shape, body, name=SUMS, attrs=attributes(tile, "on_lanes"))
+    sums = te.compute(shape, body, name=SUMS, attrs=attributes(tile, "on_lanes", chunk))
     return cropped(sums, columns)
 
 
@@ -86,6 +90,12 @@ def cropped(sums: Any, columns: int) -> Any:
     return te.compute(shape, lambda *at: sums(*at), name=CROPPED)
 
 
-def attributes(tile: Tile, kind: str) -> dict[str, Any]:
-    """Return what tells the schedule its tile."""
-    return {TILE: [tile.blocks, tile.rows, tile.columns], "edgecc.kind": kind}
+def attributes(tile: Tile, kind: str, chunk: int) -> dict[str, Any]:
+    """Return what tells the schedule its kind, its tile, and the rows to compute at once."""
+    return {KIND: kind, TILE: [tile.blocks, tile.rows, tile.columns], CHUNK: chunk}
+
+
+def row_bytes(x: Any, window: Window) -> int:
+    """Return the bytes that a row of outputs reads for itself."""
+    size = window.strides[0] * math.prod(int(n) for n in x.shape[3:]) * int(x.shape[1])
+    return size * int(x.shape[0]) * 4

@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from targets.tvm.compute.convolution import SUMS, attributes, cropped
+from targets.tvm.compute.convolution import SUMS, attributes, cropped, row_bytes
 from targets.tvm.compute.window import Window
 from targets.tvm.core import Core
-from targets.tvm.schedules.tile import Tile, register_tile
+from targets.tvm.schedules.tile import Tile, register_tile, row_chunk
 
 
 def pooled(
@@ -28,6 +28,7 @@ def pooled(
     blocks = int(x.shape[1])
     tile = _tile(core, blocks, rows, columns)
     made = -(-columns // tile.columns) * tile.columns
+    chunk = row_chunk(core, tile, rows, row_bytes(x, window), 0)
     least = float(np.finfo(np.float32).min)
     source = window.padded(x, rows, made, least if how == "max" else 0.0)
     (down, along), (below, aside) = window.strides, window.dilations
@@ -38,7 +39,7 @@ def pooled(
         return reduced(source[n, o, y * down + r * below, z * along + s * aside, c], axis=[r, s])
 
     shape = (x.shape[0], blocks, rows, made, x.shape[4])
-    found = te.compute(shape, body, name=SUMS, attrs=attributes(tile, "pool"))
+    found = te.compute(shape, body, name=SUMS, attrs=attributes(tile, "pool", chunk))
     if not counts:
         return cropped(found, columns)
     shape = (*shape[:3], columns, x.shape[4])

@@ -19,7 +19,7 @@ from targets.tvm.schedules.tile import Tile
 
 Matrix = npt.NDArray[np.float64]
 TRANSFORM = "winograd_columns", "winograd_tiles", "winograd_products", "winograd_rows"
-CHUNK = "edgecc.chunk"
+OUTPUTS = "edgecc.outputs"
 
 # B^T (of the data), G (of the weights), A^T (of the products); points 0, 1, -1 (, 2, -2), infinity.
 _DATA = {
@@ -102,7 +102,7 @@ def winograd(x: Any, u: Any, *, window: Window, form: Form) -> Any:
         return te.sum(tiles[n, y, p, o, z, k] * u[p, b, o, k, c], axis=[o, k])
 
     shape = (batch, high, n_points**2, blocks, wide, lanes)
-    attrs = {**attributes(tile, "winograd"), CHUNK: [chunk, m]}
+    attrs = {**attributes(tile, "winograd", chunk), OUTPUTS: m}
     made = te.compute(shape, multiplied, name=TRANSFORM[2], attrs=attrs)
 
     def up(n: Any, b: Any, y: Any, z: Any, v: Any, j: Any, c: Any) -> Any:

@@ -60,6 +60,11 @@ class Body:
         if len(outer) > 1:
             schedule.parallel(schedule.fuse(*outer[:-1]))
 
+    def copied_at(self, block: Any, loop: Any) -> None:
+        """Compute `block` inside `loop`, as much of it as is needed there."""
+        self.schedule.compute_at(block, loop, preserve_unit_loops=True)
+        self.schedule.vectorize(self.schedule.get_loops(block)[-1])
+
     def unrolled(self, loops: list[Any]) -> None:
         *outer, lane = loops
         for loop in outer:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from targets.tvm.compute.convolution import KIND
 from targets.tvm.core import Core
 from targets.tvm.schedules.body import Body
 from targets.tvm.schedules.convolution import schedule_convolution
 from targets.tvm.schedules.winograd import schedule_winograd
 
-KIND = "edgecc.kind"
 SCHEDULES = {"winograd": schedule_winograd}
 
 

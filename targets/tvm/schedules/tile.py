@@ -56,3 +56,16 @@ def register_tile(core: Core, blocks: int, rows: int, columns: int) -> Tile:
                 if taken < best * (1 - 1e-9):
                     best, found = taken, tile
     return found
+
+
+def row_chunk(core: Core, tile: Tile, rows: int, row_bytes: int, weight_bytes: int) -> int:
+    """Return how many output rows to finish before the next ones are begun.
+
+    All of them, unless what they read (`row_bytes` each) leaves the second cache while weights
+    could stay there.
+    """
+    cache = core.l2_kb * 1024 / 2
+    if rows * row_bytes <= cache or weight_bytes > cache:
+        return rows
+    sizes = [size for size in range(tile.rows, rows + 1, tile.rows) if rows % size == 0]
+    return max((size for size in sizes if size * row_bytes <= cache / 2), default=tile.rows)

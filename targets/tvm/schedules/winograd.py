@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from targets.tvm.compute.convolution import TILE
-from targets.tvm.compute.winograd import CHUNK, TRANSFORM
+from targets.tvm.compute.convolution import CHUNK, TILE
+from targets.tvm.compute.winograd import OUTPUTS, TRANSFORM
 from targets.tvm.schedules.body import Body
 
 
@@ -21,7 +21,7 @@ def schedule_winograd(body: Body, products: Any) -> None:
     first = body.before(columns)
     last = body.inline_after(rows)
     tile = [int(size) for size in body.annotation(products, TILE)]
-    chunk, m = (int(size) for size in body.annotation(products, CHUNK))
+    chunk, m = (int(body.annotation(products, key)) for key in (CHUNK, OUTPUTS))
 
     batch, block, y, z, lane = schedule.get_loops(last)
     chunks, high, inner_y = schedule.split(y, [None, chunk, m])
@@ -47,10 +47,14 @@ def schedule_winograd(body: Body, products: Any) -> None:
         schedule.parallel(schedule.fuse(batch, chunks, block, high))
         schedule.parallel(schedule.fuse(*schedule.get_loops(tiles)[:3]))
     else:
-        schedule.parallel(schedule.fuse(batch, chunks))
+        outer = schedule.fuse(batch, chunks)
+        schedule.parallel(outer)
     _products(body, products, tile, alone=whole)
-    for block in first:
-        body.injective(block)
+    for padded in first:
+        if whole:
+            body.injective(padded)
+        else:
+            body.copied_at(padded, outer)
 
 
 def _products(body: Body, products: Any, tile: list[int], *, alone: bool) -> None:

@@ -19,7 +19,7 @@ CROPPED = "cropped"
 
 
 def dense(x: Any, w: Any, *, window: Window, groups: int, core: Core) -> Any:
-    """A convolution whose groups are whole blocks (or one group)."""
+    """A convolution whose groups make whole blocks of outputs (or one group)."""
     from tvm import te
 
     batch, height, width = (int(x.shape[i]) for i in (0, 2, 3))
@@ -37,10 +37,17 @@ def dense(x: Any, w: Any, *, window: Window, groups: int, core: Core) -> Any:
         for n, a in ((inputs, "i"), (high, "r"), (wide, "s"), (within, "k"))
     )
 
+    held = int(x.shape[4]) if len(x.shape) == 5 else 1
+
     def body(n: Any, o: Any, y: Any, z: Any, c: Any) -> Any:
-        block = i if groups == 1 else o // each * inputs + i
-        lane = [k] if len(x.shape) == 5 else []
-        data = source[(n, block, y * down + r * below, z * along + s * aside, *lane)]
+        block, lane = i, k
+        if groups > 1 and within == held:
+            block = o // each * inputs + i
+        elif groups > 1:
+            slot = o // each * (inputs * within) + i * within
+            block, lane = slot // held, slot % held + k
+        at = (n, block, y * down + r * below, z * along + s * aside)
+        data = source[(*at, lane)] if len(x.shape) == 5 else source[at]
         return te.sum(data * w[o, i, r, s, k, c], axis=[i, r, s, k])
 
     shape = (batch, blocks, rows, made, lanes)

@@ -1,48 +1,56 @@
-"""From `NCHW` into blocks of channels and back."""
+"""Between `NCHW` and blocks of channels, and from one order of channels to another."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 
-from targets.tvm.layout.blocked import EMPTY
+def packed(x: Any, *slots: Any, channels: int, blocks: int, lanes: int) -> Any:
+    """Return (N, C, H, W) as (N, blocks, H, W, lanes), empty slots zero.
 
-
-def packed(x: Any, order: tuple[int, ...], lanes: int) -> Any:
-    """Return (N, C, H, W) as (N, blocks, H, W, lanes), empty slots zero."""
+    `slots` (blocks, lanes) is the channel in each slot, or -1; without it they are as they come.
+    """
     from tvm import te, tirx
 
-    batch, channels, height, width = (int(size) for size in x.shape)
-    shape = (batch, len(order) // lanes, height, width, lanes)
-    if order[:channels] == tuple(range(channels)):
-        full = len(order) == channels
+    batch, _, height, width = (int(size) for size in x.shape)
+    zero = tirx.const(0, x.dtype)
 
-        def body(n: Any, o: Any, y: Any, z: Any, c: Any) -> Any:
-            slot = o * lanes + c
-            if full:
-                return x[n, slot, y, z]
-            zero = tirx.const(0, x.dtype)
-            return tirx.if_then_else(slot < channels, x[n, slot, y, z], zero)
+    def body(n: Any, o: Any, y: Any, z: Any, c: Any) -> Any:
+        if slots:
+            channel = slots[0][o, c]
+            return tirx.if_then_else(channel >= 0, x[n, tirx.max(channel, 0), y, z], zero)
+        if blocks * lanes == channels:
+            return x[n, o * lanes + c, y, z]
+        return tirx.if_then_else(o * lanes + c < channels, x[n, o * lanes + c, y, z], zero)
 
-        return te.compute(shape, body, name="packed")
-    raise NotImplementedError
+    return te.compute((batch, blocks, height, width, lanes), body, name="packed")
 
 
-def unpacked(x: Any, order: tuple[int, ...], lanes: int, flat: bool) -> Any:
-    """Return (N, blocks, H, W, lanes) as (N, C, H, W), or (N, C) where it is `flat`."""
+def unpacked(x: Any, *places: Any, channels: int, flat: bool) -> Any:
+    """Return (N, blocks, H, W, lanes) as (N, C, H, W), or (N, C) where it is `flat`.
+
+    `places` (C) is the slot of each channel; without it they are as they come.
+    """
     from tvm import te
 
-    batch, _, height, width, _ = (int(size) for size in x.shape)
-    slots = np.asarray(order)
-    channels = int((slots != EMPTY).sum())
-    shape = (batch, channels, height, width)
-    if order[:channels] == tuple(range(channels)):
-        if flat:
-            return te.compute(
-                shape[:2], lambda n, c: x[n, c // lanes, 0, 0, c % lanes], name="unpacked"
-            )
-        return te.compute(
-            shape, lambda n, c, y, z: x[n, c // lanes, y, z, c % lanes], name="unpacked"
-        )
-    raise NotImplementedError
+    batch, _, height, width, lanes = (int(size) for size in x.shape)
+
+    def body(n: Any, c: Any, *pixel: Any) -> Any:
+        slot = places[0][c] if places else c
+        return x[(n, slot // lanes, *(pixel or (0, 0)), slot % lanes)]
+
+    shape = (batch, channels) if flat else (batch, channels, height, width)
+    return te.compute(shape, body, name="unpacked")
+
+
+def reordered(x: Any, places: Any) -> Any:
+    """Return (N, blocks, H, W, lanes) in other slots: `places` (blocks, lanes) is each one's old."""
+    from tvm import te
+
+    batch, _, height, width, held = (int(size) for size in x.shape)
+    blocks, lanes = (int(size) for size in places.shape)
+
+    def body(n: Any, o: Any, y: Any, z: Any, c: Any) -> Any:
+        return x[n, places[o, c] // held, y, z, places[o, c] % held]
+
+    return te.compute((batch, blocks, height, width, lanes), body, name="reordered")

@@ -70,13 +70,13 @@ def transformed_weights(w: npt.NDArray[Any], outputs: int) -> npt.NDArray[np.flo
     return points.reshape(-1, *points.shape[2:]).astype(np.float32)
 
 
-def winograd(x: Any, u: Any, *, window: Window, form: Form) -> Any:
+def winograd(x: Any, u: Any, *, window: Window, groups: int, form: Form) -> Any:
     """A 3x3 convolution of stride 1: data (N, in blocks, H, W, lanes), weights as transformed."""
     from tvm import te
 
     m, chunk, tile = form.outputs, form.chunk, form.tile
     n_points = m + 2
-    batch, _, height, width, within = (int(size) for size in x.shape)
+    batch, held, height, width, within = (int(size) for size in x.shape)
     _, blocks, inputs, _, lanes = (int(size) for size in u.shape)
     rows, columns = window.outputs(height, width)
     high, wide = -(-rows // (m * chunk)) * chunk, -(-columns // (m * tile.columns)) * tile.columns
@@ -86,20 +86,21 @@ def winograd(x: Any, u: Any, *, window: Window, form: Form) -> Any:
     def down(n: Any, o: Any, y: Any, z: Any, i: Any, b: Any, k: Any) -> Any:
         return _row(data, i, lambda a: source[n, o, y * m + a, z * m + b, k])
 
-    shape = (batch, inputs, high, wide, n_points, n_points, within)
+    shape = (batch, held, high, wide, n_points, n_points, within)
     first = te.compute(shape, down, name=TRANSFORM[0])
 
     def along(n: Any, y: Any, p: Any, o: Any, z: Any, k: Any) -> Any:
         i, j = p // n_points, p % n_points
         return _row(data, j, lambda b: first[n, o, y, z, i, b, k])
 
-    shape = (batch, high, n_points**2, inputs, wide, within)
+    shape = (batch, high, n_points**2, held, wide, within)
     tiles = te.compute(shape, along, name=TRANSFORM[1])
 
     o, k = te.reduce_axis((0, inputs), "i"), te.reduce_axis((0, within), "k")
 
     def multiplied(n: Any, y: Any, p: Any, b: Any, z: Any, c: Any) -> Any:
-        return te.sum(tiles[n, y, p, o, z, k] * u[p, b, o, k, c], axis=[o, k])
+        block = o if groups == 1 else b // (blocks // groups) * inputs + o
+        return te.sum(tiles[n, y, p, block, z, k] * u[p, b, o, k, c], axis=[o, k])
 
     shape = (batch, high, n_points**2, blocks, wide, lanes)
     attrs = {**attributes(tile, "winograd", chunk), OUTPUTS: m}

@@ -46,6 +46,13 @@ class Blocked:
         """Whether channel c lies in slot c."""
         return self.order[: self.channels] == tuple(range(self.channels))
 
+    def places(self) -> npt.NDArray[np.int32]:
+        """Return the slot of each channel."""
+        slots = np.asarray(self.order)
+        found = np.empty(self.channels, np.int32)
+        found[slots[slots != EMPTY]] = np.flatnonzero(slots != EMPTY)
+        return found
+
     def like(self, value: Any) -> Blocked:
         """Return another value of the same layout."""
         return Blocked(value, self.order, self.lanes, self.flat)

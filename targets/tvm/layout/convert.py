@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from targets.tvm.compute.transforms import packed, unpacked
+from targets.tvm.compute.transforms import packed, reordered, unpacked
 from targets.tvm.core import Core
 from targets.tvm.layout.blocked import Blocked, in_order, lanes_for
 
@@ -46,22 +46,34 @@ class Converter:
         return self._plain[operand]
 
     def unpack(self, given: Blocked) -> Any:
-        options = {"order": given.order, "lanes": given.lanes, "flat": given.flat}
-        return self.te(unpacked, given.value, **options)
+        """Return the call that makes `NCHW` of a blocked value."""
+        table = [] if given.plain else [self.constant(given.places())]
+        options = {"channels": given.channels, "flat": given.flat}
+        return self.te(unpacked, given.value, *table, **options)
 
     def pack(self, operand: Any, order: tuple[int, ...], lanes: int) -> Blocked:
         """Return `operand`, of shape (N, C, H, W) or (N, C), in this layout."""
         from tvm import relax
 
         found = self.blocked(operand)
-        if found is not None and (found.order, found.lanes) == (order, lanes):
-            return found
-        whole = self.plain(operand)
-        shape = sizes(operand)
-        if shape is not None and len(shape) == 2:
+        if found is not None:
+            return self.reorder(found, order, lanes)
+        whole, shape = self.plain(operand), sizes(operand)
+        flat = shape is not None and len(shape) == 2
+        if flat:
             whole = self.emit(relax.op.reshape(whole, (*shape, 1, 1)))
-        value = self.emit(self.te(packed, whole, order=order, lanes=lanes))
-        return Blocked(value, order, lanes)
+        made = Blocked(None, order, lanes, flat)
+        table = [] if made.plain else [self.constant(np.reshape(order, (-1, lanes)).astype("int32"))]
+        options = {"channels": made.channels, "blocks": made.blocks, "lanes": lanes}
+        return made.like(self.emit(self.te(packed, whole, *table, **options)))
+
+    def reorder(self, given: Blocked, order: tuple[int, ...], lanes: int) -> Blocked:
+        """Return the same channels in another layout; an empty slot gets any of them."""
+        if (given.order, given.lanes) == (order, lanes):
+            return given
+        places = given.places()[np.maximum(order, 0)].reshape(-1, lanes)
+        value = self.emit(self.te(reordered, given.value, self.constant(places)))
+        return Blocked(value, order, lanes, given.flat)
 
     def layout(self, channels: int) -> tuple[tuple[int, ...], int]:
         """Return the usual layout of so many channels."""

@@ -1,7 +1,8 @@
-"""Rules for convolutions: which form, in which layout, with weights packed here."""
+"""Rules for convolutions and products: which form, in which layout, with weights packed here."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,24 +11,30 @@ import numpy.typing as npt
 from targets.tvm.compute.convolution import dense, on_lanes
 from targets.tvm.compute.window import Window
 from targets.tvm.compute.winograd import Form, transformed_weights, winograd
-from targets.tvm.layout.blocked import Blocked, arranged, in_order, lanes_for
+from targets.tvm.layout.blocked import EMPTY, Blocked, arranged, in_order
 from targets.tvm.layout.convert import Converter, number, sizes
 from targets.tvm.schedules.minimal import winograd_form
 
+Weights = npt.NDArray[np.float32]
+
 
 def convolution(convert: Converter, call: Any) -> Blocked | None:
-    """`relax.nn.conv2d` of float32 with weights that are known."""
+    """`conv2d` of float32 with weights that are known."""
     data, weight = call.args
-    shape, values = sizes(data), number(weight)
     attrs = call.attrs
-    if shape is None or values is None or str(values.dtype) != "float32":
+    shape, values = sizes(data), number(weight)
+    if shape is None or values is None or values.dtype != np.float32:
         return None
     if (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "OIHW"):
         return None
-    window, groups = _window(call, values), int(attrs.groups)
-    if groups == 1:
-        return _dense(convert, data, values, window)
-    return _grouped(convert, data, values, window, groups)
+    strides, dilations, pads = (
+        tuple(int(size) for size in found)
+        for found in (attrs.strides, attrs.dilation, attrs.padding)
+    )
+    window = Window(values.shape[2:], strides, dilations, pads)  # type: ignore[arg-type]
+    if int(attrs.groups) > 1 and values.shape[1] == 1:
+        return _depthwise(convert, data, values, window)
+    return _dense(convert, data, values, window, int(attrs.groups), shape)
 
 
 def product(convert: Converter, call: Any) -> Blocked | None:
@@ -38,60 +45,63 @@ def product(convert: Converter, call: Any) -> Blocked | None:
     shape, values = sizes(data), number(weight)
     if shape is None or values is None or (len(shape), values.ndim) != (2, 2):
         return None
-    if str(values.dtype) != "float32":
+    if values.dtype != np.float32:
         return None
-    taps = values.T[:, :, None, None]
-    window = Window((1, 1), (1, 1), (1, 1), (0, 0, 0, 0))
-    order, lanes = convert.layout(len(taps))
-    given = convert.blocked(data)
-    if given is None:
+    taps, window = values.T[:, :, None, None], Window((1, 1), (1, 1), (1, 1), (0, 0, 0, 0))
+    if convert.blocked(data) is None:
         source = convert.emit(relax.op.reshape(convert.plain(data), (*shape, 1, 1)))
-        weights = _packed(taps, order, lanes, tuple(range(shape[1])), 1)
     else:
-        source, weights = given.value, _packed(taps, order, lanes, given.order, given.lanes)
-    options = {"window": window, "groups": 1, "core": convert.core}
-    made = convert.te(dense, source, convert.constant(weights), **options)
-    return Blocked(convert.emit(made), order, lanes, flat=True)
+        source = data
+    made = _dense(convert, source, taps, window, 1, (*shape, 1, 1))
+    return Blocked(made.value, made.order, made.lanes, flat=True)
 
 
-def _window(call: Any, values: npt.NDArray[Any]) -> Window:
-    strides, dilations, pads = (
-        tuple(int(size) for size in found)
-        for found in (call.attrs.strides, call.attrs.dilation, call.attrs.padding)
-    )
-    return Window(values.shape[2:], strides, dilations, pads)  # type: ignore[arg-type]
-
-
-def _dense(convert: Converter, data: Any, values: npt.NDArray[Any], window: Window) -> Blocked:
+def _dense(
+    convert: Converter, data: Any, values: Weights, window: Window, groups: int, shape: Any
+) -> Blocked:
     order, lanes = convert.layout(len(values))
+    values, groups = _merged(values, groups, lanes)
     given = convert.blocked(data)
-    held = tuple(range(values.shape[1])) if given is None else given.order
-    within = 1 if given is None else given.lanes
+    if given is not None and groups > 1:
+        given = convert.reorder(given, *convert.layout(shape[1]))
+    if given is None:
+        held, within = tuple(range(values.shape[1])), 1
+    elif groups == 1:
+        held, within = given.order, given.lanes
+    else:
+        held = tuple(range(values.shape[1]))
+        within = math.gcd(given.lanes, values.shape[1])
     weights = _packed(values, order, lanes, held, within)
-    if given is not None and (form := _minimal(convert, data, weights, window)) is not None:
-        points = convert.constant(transformed_weights(weights, form.outputs))
-        made = convert.te(winograd, given.value, points, window=window, form=form)
-        return Blocked(convert.emit(made), order, lanes)
     source = convert.plain(data) if given is None else given.value
-    options = {"window": window, "groups": 1, "core": convert.core}
-    made = convert.te(dense, source, convert.constant(weights), **options)
+    form = None
+    if given is not None and within == given.lanes:
+        form = _minimal(convert, weights, window, groups, shape)
+    if form is not None:
+        points = convert.constant(transformed_weights(weights, form.outputs))
+        made = convert.te(winograd, source, points, window=window, groups=groups, form=form)
+    else:
+        options = {"window": window, "groups": groups, "core": convert.core}
+        made = convert.te(dense, source, convert.constant(weights), **options)
     return Blocked(convert.emit(made), order, lanes)
 
 
-def _minimal(
-    convert: Converter, data: Any, weights: npt.NDArray[Any], window: Window
-) -> Form | None:
-    shape = sizes(data)
-    if shape is None or not convert.winograd:
-        return None
-    outputs = window.outputs(*shape[2:])
-    blocks, into, _, _, within, _ = weights.shape
-    return winograd_form(convert.core, window, into * within, blocks, outputs)
+def _merged(values: Weights, groups: int, lanes: int) -> tuple[Weights, int]:
+    """Return weights of fewer groups, zeros between those that were put together, so that each
+    makes whole blocks of outputs."""
+    outputs, inputs, *taps = values.shape
+    each = outputs // groups
+    counts = [count for count in range(1, groups + 1) if groups % count == 0]
+    together = next((count for count in counts if each * count % lanes == 0), groups)
+    if together == 1:
+        return values, groups
+    wide = np.zeros((outputs, together, inputs, *taps), values.dtype)
+    wide[np.arange(outputs), np.arange(outputs) // each % together] = values
+    return wide.reshape(outputs, together * inputs, *taps), groups // together
 
 
 def _packed(
-    values: npt.NDArray[Any], order: tuple[int, ...], lanes: int, held: tuple[int, ...], within: int
-) -> npt.NDArray[Any]:
+    values: Weights, order: tuple[int, ...], lanes: int, held: tuple[int, ...], within: int
+) -> Weights:
     """Return (O, I, KH, KW) as (out blocks, in blocks, KH, KW, in lanes, out lanes)."""
     slots = arranged(arranged(values, order, axis=0), held, axis=1)
     _, _, high, wide = values.shape
@@ -99,25 +109,35 @@ def _packed(
     return blocks.transpose(0, 2, 4, 5, 3, 1)
 
 
-def _grouped(
-    convert: Converter, data: Any, values: npt.NDArray[Any], window: Window, groups: int
-) -> Blocked | None:
-    outputs, inputs, high, wide = values.shape
+def _minimal(
+    convert: Converter, weights: Weights, window: Window, groups: int, shape: Any
+) -> Form | None:
+    if not convert.winograd:
+        return None
+    blocks, into, _, _, within, _ = weights.shape
+    outputs = window.outputs(*shape[2:])
+    return winograd_form(
+        convert.core, window, groups, into * within, blocks // groups, outputs
+    )
+
+
+def _depthwise(convert: Converter, data: Any, values: Weights, window: Window) -> Blocked:
+    """A convolution of single channels: with k outputs for each, all first ones come first."""
+    shape = sizes(data)
+    assert shape is not None
+    groups = shape[1]
+    outputs, _, high, wide = values.shape
     each = outputs // groups
     given = convert.blocked(data)
-    if inputs == 1:
-        lanes = lanes_for(groups, convert.core.lanes)
-        order = in_order(groups, lanes)
-        blocks = len(order) // lanes
-        source = convert.pack(data, order, lanes)
-        weights = arranged(values.reshape(groups, each, inputs, high, wide), order, axis=0)
-        weights = weights.reshape(blocks, lanes, each, inputs, high, wide)
-        weights = weights.transpose(2, 3, 0, 4, 5, 1)
-        made = convert.te(
-            on_lanes, source.value, convert.constant(weights), window=window, core=convert.core
-        )
-        channels = tuple(
-            -1 if group < 0 else group * each + j for j in range(each) for group in order
-        )
-        return Blocked(convert.emit(made), channels, lanes)
-    return None
+    if given is None:
+        given = convert.pack(data, *convert.layout(groups))
+    weights = arranged(values.reshape(groups, each, 1, high, wide), given.order, axis=0)
+    weights = weights.reshape(given.blocks, given.lanes, each, 1, high, wide)
+    weights = weights.transpose(2, 3, 0, 4, 5, 1)
+    made = convert.te(
+        on_lanes, given.value, convert.constant(weights), window=window, core=convert.core
+    )
+    order = tuple(
+        EMPTY if group == EMPTY else group * each + j for j in range(each) for group in given.order
+    )
+    return Blocked(convert.emit(made), order, given.lanes)

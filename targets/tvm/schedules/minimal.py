@@ -20,28 +20,30 @@ GAIN = 0.9
 
 
 def winograd_form(
-    core: Core, window: Window, inputs: int, blocks: int, outputs: tuple[int, int]
+    core: Core, window: Window, groups: int, inputs: int, blocks: int, outputs: tuple[int, int]
 ) -> Form | None:
-    """Return how to compute a 3x3 convolution of so many input channels and output blocks by
-    Winograd, None where the sum over the window is as fast."""
+    """Return how to compute a 3x3 convolution by Winograd, None where the sum over the window is as
+    fast. Each of its groups reads `inputs` channels and gives `blocks` blocks."""
     if window.taps != (3, 3) or window.strides != (1, 1) or window.dilations != (1, 1):
         return None
     rows, columns = outputs
     tile = register_tile(core, blocks, rows, columns)
     direct = 9 * inputs * _steps(core, blocks, rows, columns)
-    direct += _streaming(core, 9 * inputs * blocks, 1)
+    direct = groups * (direct + _streaming(core, 9 * inputs * blocks, 1))
     best, found = GAIN * direct, None
     for m in (4, 2):
         high, wide = -(-rows // m), -(-columns // m)
         into, back = TRANSFORMS[m]
         taken = (m + 2) ** 2 * inputs * _steps(core, blocks, high, wide)
         taken += high * wide * (into * inputs / core.lanes + back * blocks) / core.fma_per_cycle
-        row = (m + 2) ** 2 * (inputs + blocks * core.lanes) * wide * 4
+        row = groups * (m + 2) ** 2 * (inputs + blocks * core.lanes) * wide * 4
         for chunk in (size for size in range(1, high + 1) if high % size == 0):
-            moved = _streaming(core, (m + 2) ** 2 * inputs * blocks, high // chunk)
-            moved += high * row / SPILLED if chunk * row > core.l2_kb * 1024 / 2 else 0.0
-            if taken + moved < best:
-                best = taken + moved
+            moved = high * row / SPILLED if chunk * row > core.l2_kb * 1024 / 2 else 0.0
+            moved += groups * (
+                taken + _streaming(core, (m + 2) ** 2 * inputs * blocks, high // chunk)
+            )
+            if moved < best:
+                best = moved
                 found = Form(m, chunk, register_tile(core, blocks, chunk, wide))
     return found
 

@@ -1,8 +1,9 @@
-"""Convolutions of 3x3 by Winograd's minimal filtering, over channels in blocks.
+"""Convolutions of 3x3, 3x1 and 1x3 by Winograd's minimal filtering, over channels in blocks.
 
 Paper: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.
 F(m x m, 3 x 3) computes m x m outputs from (m + 2)^2 products for each pair of channels, where the
-sum over the window takes 9 m^2: 2.25 times fewer for m = 2, 4 times fewer for m = 4.
+sum over the window takes 9 m^2: 2.25 times fewer for m = 2, 4 times fewer for m = 4. Along one axis,
+F(m, 3) computes m outputs from m + 2 products in place of 3 m.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from targets.tvm.compute.convolution import attributes
 from targets.tvm.compute.window import Window
 from targets.tvm.schedules.tile import Tile
 
-Matrix = npt.NDArray[np.float64]
+Matrix = list[list[float]]
 TRANSFORM = "winograd_columns", "winograd_tiles", "winograd_products", "winograd_rows"
 OUTPUTS = "edgecc.outputs"
 
 # B^T (of the data), G (of the weights), A^T (of the products); points 0, 1, -1 (, 2, -2), infinity.
 _DATA = {
+    1: [[1]],
     2: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
     4: [
         [4, 0, -5, 0, 1, 0],
@@ -34,6 +36,7 @@ _DATA = {
     ],
 }
 _WEIGHTS = {
+    1: [[1]],
     2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
     4: [
         [1 / 4, 0, 0],
@@ -45,6 +48,7 @@ _WEIGHTS = {
     ],
 }
 _PRODUCTS = {
+    1: [[1]],
     2: [[1, 1, 1, 0], [0, 1, -1, -1]],
     4: [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
 }
@@ -54,71 +58,72 @@ _PRODUCTS = {
 class Form:
     """How one convolution is computed."""
 
-    outputs: int
-    """m: each tile gives m x m outputs."""
+    outputs: tuple[int, int]
+    """m along height and width; 1 where the window has one tap."""
     chunk: int
     """Rows of tiles that are transformed at once."""
     tile: Tile
     """Products in registers, columns counted in tiles."""
 
 
-def transformed_weights(w: npt.NDArray[Any], outputs: int) -> npt.NDArray[np.float32]:
-    """Return (out blocks, in blocks, 3, 3, in lanes, out lanes) as (points, out blocks, in blocks,
-    in lanes, out lanes), with (m + 2)^2 points for m = `outputs`."""
-    g = np.array(_WEIGHTS[outputs])
-    points = np.einsum("ar,bs,oirskc->aboikc", g, g, w.astype(np.float64))
+def points(outputs: int) -> int:
+    """Return how many products along one axis make m outputs."""
+    return len(_DATA[outputs])
+
+
+def transformed_weights(
+    w: npt.NDArray[Any], outputs: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """Return (out blocks, in blocks, KH, KW, in lanes, out lanes) as (points, out blocks,
+    in blocks, in lanes, out lanes)."""
+    down, along = (np.array(_WEIGHTS[m]) for m in outputs)
+    points = np.einsum("ar,bs,oirskc->aboikc", down, along, w.astype(np.float64))
     return points.reshape(-1, *points.shape[2:]).astype(np.float32)
 
 
 def winograd(x: Any, u: Any, *, window: Window, groups: int, form: Form) -> Any:
-    """A 3x3 convolution of stride 1: data (N, in blocks, H, W, lanes), weights as transformed."""
+    """A convolution of stride 1: data (N, in blocks, H, W, lanes), weights as transformed."""
     from tvm import te
 
-    m, chunk, tile = form.outputs, form.chunk, form.tile
-    n_points = m + 2
+    (m, l), chunk, tile = form.outputs, form.chunk, form.tile
+    (p_m, p_l) = points(m), points(l)
     batch, held, height, width, within = (int(size) for size in x.shape)
     _, blocks, inputs, _, lanes = (int(size) for size in u.shape)
     rows, columns = window.outputs(height, width)
-    high, wide = -(-rows // (m * chunk)) * chunk, -(-columns // (m * tile.columns)) * tile.columns
-    source = window.padded(x, high * m, wide * m)
-    data, products = np.array(_DATA[m]), np.array(_PRODUCTS[m])
+    high, wide = -(-rows // (m * chunk)) * chunk, -(-columns // (l * tile.columns)) * tile.columns
+    source = window.padded(x, high * m, wide * l)
 
     def down(n: Any, o: Any, y: Any, z: Any, i: Any, b: Any, k: Any) -> Any:
-        return _row(data, i, lambda a: source[n, o, y * m + a, z * m + b, k])
+        return _row(_DATA[m], i, lambda a: source[n, o, y * m + a, z * l + b, k])
 
-    shape = (batch, held, high, wide, n_points, n_points, within)
-    first = te.compute(shape, down, name=TRANSFORM[0])
+    first = te.compute((batch, held, high, wide, p_m, p_l, within), down, name=TRANSFORM[0])
 
     def along(n: Any, y: Any, p: Any, o: Any, z: Any, k: Any) -> Any:
-        i, j = p // n_points, p % n_points
-        return _row(data, j, lambda b: first[n, o, y, z, i, b, k])
+        return _row(_DATA[l], p % p_l, lambda b: first[n, o, y, z, p // p_l, b, k])
 
-    shape = (batch, high, n_points**2, held, wide, within)
-    tiles = te.compute(shape, along, name=TRANSFORM[1])
-
+    tiles = te.compute((batch, high, p_m * p_l, held, wide, within), along, name=TRANSFORM[1])
     o, k = te.reduce_axis((0, inputs), "i"), te.reduce_axis((0, within), "k")
 
     def multiplied(n: Any, y: Any, p: Any, b: Any, z: Any, c: Any) -> Any:
         block = o if groups == 1 else b // (blocks // groups) * inputs + o
         return te.sum(tiles[n, y, p, block, z, k] * u[p, b, o, k, c], axis=[o, k])
 
-    shape = (batch, high, n_points**2, blocks, wide, lanes)
-    attrs = {**attributes(tile, "winograd", chunk), OUTPUTS: m}
+    attrs = {**attributes(tile, "winograd", chunk), OUTPUTS: [m, l]}
+    shape = (batch, high, p_m * p_l, blocks, wide, lanes)
     made = te.compute(shape, multiplied, name=TRANSFORM[2], attrs=attrs)
 
     def up(n: Any, b: Any, y: Any, z: Any, v: Any, j: Any, c: Any) -> Any:
-        return _row(products, v, lambda i: made[n, y, i * n_points + j, b, z, c])
+        return _row(_PRODUCTS[m], v, lambda i: made[n, y, i * p_l + j, b, z, c])
 
-    shape = (batch, blocks, high, wide, m, n_points, lanes)
-    last = te.compute(shape, up, name=TRANSFORM[3])
+    last = te.compute((batch, blocks, high, wide, m, p_l, lanes), up, name=TRANSFORM[3])
 
     def across(n: Any, b: Any, y: Any, z: Any, c: Any) -> Any:
-        return _row(products, z % m, lambda j: last[n, b, y // m, z // m, y % m, j, c])
+        return _row(_PRODUCTS[l], z % l, lambda j: last[n, b, y // m, z // l, y % m, j, c])
 
     return te.compute((batch, blocks, rows, columns, lanes), across, name="winograd")
 
 
-def _row(matrix: Matrix, row: Any, value: Any) -> Any:
+def _row(matrix: Any, row: Any, value: Any) -> Any:
     """Return the product of one `row` of `matrix` (known once loops are unrolled) with a vector.
 
     Even and odd entries are added apart: rows that differ in the sign of one of them share both.

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from targets.tvm.compute.window import Window
-from targets.tvm.compute.winograd import Form
+from targets.tvm.compute.winograd import Form, points
 from targets.tvm.core import Core
 from targets.tvm.schedules.tile import cycles, register_tile
 
-TRANSFORMS = {2: (70.0, 45.0), 4: (190.0, 130.0)}
-"""Vector instructions that transform one tile of one block: data, products (counted)."""
+SHAPES = {
+    (3, 3): ((4, 4), (2, 2)),
+    (3, 1): ((4, 1), (2, 1)),
+    (1, 3): ((1, 4), (1, 2)),
+}
+"""For each window, the outputs of a tile."""
+TRANSFORMS = {4: (190.0, 130.0), 2: (70.0, 45.0)}
+"""Vector instructions to transform one tile of one block both ways: data, products (counted)."""
 COLD = 4.0
 """Bytes a cycle as weights come that nobody has read since the last run (measured)."""
 STREAMED = 12.0
@@ -22,30 +28,34 @@ GAIN = 0.9
 def winograd_form(
     core: Core, window: Window, groups: int, inputs: int, blocks: int, outputs: tuple[int, int]
 ) -> Form | None:
-    """Return how to compute a 3x3 convolution by Winograd, None where the sum over the window is as
+    """Return how to compute a convolution by Winograd, None where the sum over the window is as
     fast. Each of its groups reads `inputs` channels and gives `blocks` blocks."""
-    if window.taps != (3, 3) or window.strides != (1, 1) or window.dilations != (1, 1):
+    if window.taps not in SHAPES or window.strides != (1, 1) or window.dilations != (1, 1):
         return None
     rows, columns = outputs
-    tile = register_tile(core, blocks, rows, columns)
-    direct = 9 * inputs * _steps(core, blocks, rows, columns)
-    direct = groups * (direct + _streaming(core, 9 * inputs * blocks, 1))
+    taps = window.taps[0] * window.taps[1]
+    direct = taps * inputs * _steps(core, blocks, rows, columns)
+    direct = groups * (direct + _streaming(core, taps * inputs * blocks, 1))
     best, found = GAIN * direct, None
-    for m in (4, 2):
-        high, wide = -(-rows // m), -(-columns // m)
-        into, back = TRANSFORMS[m]
-        taken = (m + 2) ** 2 * inputs * _steps(core, blocks, high, wide)
-        taken += high * wide * (into * inputs / core.lanes + back * blocks) / core.fma_per_cycle
-        row = groups * (m + 2) ** 2 * (inputs + blocks * core.lanes) * wide * 4
+    for m, l in SHAPES[window.taps]:
+        high, wide, products = -(-rows // m), -(-columns // l), points(m) * points(l)
+        taken = products * inputs * _steps(core, blocks, high, wide)
+        taken += high * wide * _transforms(core, (m, l), inputs, blocks)
+        row = groups * products * (inputs + blocks * core.lanes) * wide * 4
         for chunk in (size for size in range(1, high + 1) if high % size == 0):
+            weights = _streaming(core, products * inputs * blocks, high // chunk)
             moved = high * row / SPILLED if chunk * row > core.l2_kb * 1024 / 2 else 0.0
-            moved += groups * (
-                taken + _streaming(core, (m + 2) ** 2 * inputs * blocks, high // chunk)
-            )
-            if moved < best:
-                best = moved
-                found = Form(m, chunk, register_tile(core, blocks, chunk, wide))
+            if groups * (taken + weights) + moved < best:
+                best = groups * (taken + weights) + moved
+                found = Form((m, l), chunk, register_tile(core, blocks, chunk, wide))
     return found
+
+
+def _transforms(core: Core, outputs: tuple[int, int], inputs: int, blocks: int) -> float:
+    """Return the cycles in which one tile is transformed and back."""
+    into, back = TRANSFORMS[max(outputs)]
+    share = 1.0 if min(outputs) > 1 else 0.5 / max(outputs)
+    return share * (into * inputs / core.lanes + back * blocks) / core.fma_per_cycle
 
 
 def _steps(core: Core, blocks: int, rows: int, columns: int) -> float:

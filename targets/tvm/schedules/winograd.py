@@ -21,11 +21,12 @@ def schedule_winograd(body: Body, products: Any) -> None:
     first = body.before(columns)
     last = body.inline_after(rows)
     tile = [int(size) for size in body.annotation(products, TILE)]
-    chunk, m = (int(body.annotation(products, key)) for key in (CHUNK, OUTPUTS))
+    chunk = int(body.annotation(products, CHUNK))
+    m, l = (int(size) for size in body.annotation(products, OUTPUTS))
 
     batch, block, y, z, lane = schedule.get_loops(last)
     chunks, high, inner_y = schedule.split(y, [None, chunk, m])
-    wide, inner_z = schedule.split(z, [None, m])
+    wide, inner_z = schedule.split(z, [None, l])
     schedule.reorder(batch, chunks, block, high, wide, inner_y, inner_z, lane)
     schedule.compute_at(rows, wide, preserve_unit_loops=True)
     schedule.set_scope(rows, 0, "local")

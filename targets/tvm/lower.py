@@ -8,6 +8,7 @@ from typing import Any
 from targets.tvm.core import Core
 from targets.tvm.layout.convert import in_blocks
 from targets.tvm.layout.rules import RULES
+from targets.tvm.pairs import paired
 from targets.tvm.schedules.choose import scheduled
 
 
@@ -33,20 +34,23 @@ def lower(module: Any, core: Core, target: Any, *, winograd: bool = True) -> Low
         relax.transform.DecomposeOpsForInference(),
         relax.transform.FoldConstant(),
     ]
-    after = [
+    fuse = [
         relax.transform.LegalizeOps(),
         relax.transform.AnnotateTIROpPattern(),
         relax.transform.FoldConstant(),
         relax.transform.FuseOps(),
         relax.transform.FuseTIR(),
         relax.transform.DeadCodeElimination(),
+    ]
+    tidy = [
         relax.transform.RewriteDataflowReshape(),
         relax.transform.DeadCodeElimination(),
     ]
     with target:
         module = tvm.transform.Sequential(before)(module)
         module = in_blocks(module, core, RULES, winograd=winograd)
-        module = tvm.transform.Sequential(after)(module)
+        module = tvm.transform.Sequential(fuse)(module)
+        module = tvm.transform.Sequential(tidy)(paired(module, core))
     done, left = [], []
     for variable, function in list(module.functions_items()):
         if isinstance(function, tvm.tirx.PrimFunc):

@@ -11,7 +11,7 @@ from typing import Any
 
 from targets.tvm.compute.window import Window
 from targets.tvm.core import Core
-from targets.tvm.schedules.tile import Tile, register_tile, row_chunk
+from targets.tvm.schedules.tile import Tile, line_tile, register_tile, row_chunk
 
 SUMS = "sums"
 KIND, TILE, CHUNK = "edgecc.kind", "edgecc.tile", "edgecc.chunk"
@@ -50,8 +50,9 @@ def dense(x: Any, w: Any, *, window: Window, groups: int, core: Core) -> Any:
         data = source[(*at, lane)] if len(x.shape) == 5 else source[at]
         return te.sum(data * w[o, i, r, s, k, c], axis=[i, r, s, k])
 
+    kind = "pointwise" if window.pointwise and window.strides == (1, 1) else "dense"
     shape = (batch, blocks, rows, made, lanes)
-    sums = te.compute(shape, body, name=SUMS, attrs=attributes(tile, "dense", chunk))
+    sums = te.compute(shape, body, name=SUMS, attrs=attributes(tile, kind, chunk))
     return cropped(sums, columns)
 
 
@@ -66,7 +67,7 @@ def on_lanes(x: Any, w: Any, *, window: Window, core: Core) -> Any:
     batch, height, width = (int(x.shape[i]) for i in (0, 2, 3))
     outputs, inputs, blocks, high, wide, lanes = (int(size) for size in w.shape)
     rows, columns = window.outputs(height, width)
-    tile = register_tile(core, 1, rows, columns)
+    tile = line_tile(core, columns)
     made = -(-columns // tile.columns) * tile.columns
     chunk = row_chunk(core, tile, rows, row_bytes(x, window), 0)
     source = window.padded(x, rows, made)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from targets.tvm.compute.convolution import SUMS, attributes, cropped, row_bytes
 from targets.tvm.compute.window import Window
 from targets.tvm.core import Core
-from targets.tvm.schedules.tile import Tile, register_tile, row_chunk
+from targets.tvm.schedules.tile import Tile, line_tile, row_chunk
 
 
 def pooled(
@@ -48,7 +48,7 @@ def pooled(
 
 def _tile(core: Core, blocks: int, rows: int, columns: int) -> Tile:
     if rows * columns > 1:
-        return register_tile(core, 1, rows, columns)
+        return line_tile(core, columns)
     side_by_side = [size for size in (8, 4, 2, 1) if blocks % size == 0]
     return Tile(side_by_side[0], 1, 1)
 

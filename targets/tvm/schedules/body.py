@@ -31,6 +31,11 @@ class Body:
         """Whether each number is computed once, none of them summed up."""
         return all(int(axis.iter_type) == 0 for axis in self.schedule.get(block).iter_vars)
 
+    def consumer(self, block: Any) -> Any:
+        """Return the one block that reads `block`."""
+        (found,) = self.schedule.get_consumers(block)
+        return found
+
     def inline_after(self, anchor: Any) -> Any | None:
         """Inline everything between `anchor` and the function's last block; return that."""
         blocks = self.blocks()

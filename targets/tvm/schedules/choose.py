@@ -8,6 +8,7 @@ from targets.tvm.compute.convolution import KIND
 from targets.tvm.core import Core
 from targets.tvm.schedules.body import Body
 from targets.tvm.schedules.convolution import schedule_convolution
+from targets.tvm.schedules.pair import schedule_pair
 from targets.tvm.schedules.winograd import schedule_winograd
 
 SCHEDULES = {"winograd": schedule_winograd}
@@ -21,6 +22,8 @@ def scheduled(function: Any, core: Core) -> Any | None:
     if len(anchors) == 1:
         kind = str(body.annotation(anchors[0], KIND))
         SCHEDULES.get(kind, schedule_convolution)(body, anchors[0])
+    elif [str(body.annotation(anchor, KIND)) for anchor in anchors] == ["on_lanes", "pointwise"]:
+        schedule_pair(body, *anchors)
     elif blocks and all(body.is_spatial(block) for block in blocks):
         for block in blocks[:-1]:
             if body.schedule.get_consumers(block):

@@ -58,6 +58,15 @@ def register_tile(core: Core, blocks: int, rows: int, columns: int) -> Tile:
     return found
 
 
+def line_tile(core: Core, columns: int) -> Tile:
+    """Return a tile for what reads each input once, in lines that divide `columns` if they can."""
+    most = core.registers - 4
+    dividing = max(size for size in range(1, most + 1) if columns % size == 0)
+    if dividing >= min(6, columns):
+        return Tile(1, 1, dividing)
+    return Tile(1, 1, min(range(most // 2, most + 1), key=lambda size: -columns % size))
+
+
 def row_chunk(core: Core, tile: Tile, rows: int, row_bytes: int, weight_bytes: int) -> int:
     """Return how many output rows to finish before the next ones are begun.
 

@@ -1,0 +1,120 @@
+"""Puts a depthwise convolution and the pointwise one that reads it into one function.
+
+What lies between them is several times the size of either side (DAC's multiplier): computed by
+rows, it never leaves the nearest caches.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from targets.tvm.compute.convolution import CROPPED, KIND
+from targets.tvm.compute.window import PADDED
+from targets.tvm.core import Core
+from targets.tvm.layout.convert import sizes
+from targets.tvm.schedules.body import Body
+
+
+def paired(module: Any, core: Core) -> Any:
+    """Return `module`, whose functions are fused, with such pairs as one function each."""
+    import tvm
+    from tvm import relax
+    from tvm.relax.expr_functor import PyExprMutator, mutator
+
+    kinds = {v: _kind(f, core) for v, f in module.functions_items() if _is_loops(f)}
+    call_tir = tvm.ir.Op.get("relax.call_tir")
+    uses = _uses(module["main"])
+
+    @mutator
+    class Pairs(PyExprMutator):  # type: ignore[misc]
+        def __init__(self, mod: Any) -> None:
+            super().__init__(mod)
+            self.calls: dict[Any, Any] = {}
+            self.count = 0
+
+        def visit_var_binding_(self, binding: Any) -> None:
+            self.calls[binding.var] = binding.value
+            super().visit_var_binding_(binding)
+
+        def visit_call_(self, call: Any) -> Any:
+            first = self._producer(call)
+            if first is None:
+                return super().visit_call_(call)
+            operands = [*first.args[1].fields, *call.args[1].fields[1:]]
+            made = self._function(first, call)
+            return relax.Call(made, [self.visit_expr(operand) for operand in operands])
+
+        def _producer(self, call: Any) -> Any:
+            if not call.op.same_as(call_tir) or kinds.get(call.args[0]) != "pointwise":
+                return None
+            data = call.args[1].fields[0]
+            found = self.calls.get(data)
+            if found is None or uses.get(data) != 1 or not hasattr(found, "op"):
+                return None
+            if not found.op.same_as(call_tir) or kinds.get(found.args[0]) != "on_lanes":
+                return None
+            return found if _pays(data, core) else None
+
+        def _function(self, first: Any, second: Any) -> Any:
+            self.count += 1
+            builder = relax.BlockBuilder()
+            inputs = [relax.Var(f"a{i}", x.ty) for i, x in enumerate(first.args[1].fields)]
+            others = [relax.Var(f"b{i}", x.ty) for i, x in enumerate(second.args[1].fields[1:])]
+            attrs = {"Primitive": True}
+            with builder.function("pair", [*inputs, *others], attrs=attrs, private=True):
+                with builder.dataflow():
+                    between = builder.emit(
+                        relax.call_tir(first.args[0], inputs, first.ty_args[0])
+                    )
+                    made = relax.call_tir(second.args[0], [between, *others], second.ty_args[0])
+                    result = builder.emit_output(made)
+                builder.emit_func_output(result)
+            function = builder.get()["pair"]
+            return self.builder_.add_func(function, f"depthwise_pointwise{self.count}")
+
+    changed = Pairs(module)
+    changed.builder_.update_func(
+        module.get_global_var("main"), changed.visit_expr(module["main"])
+    )
+    if not changed.count:
+        return module
+    passes = [
+        relax.transform.DeadCodeElimination(),
+        relax.transform.FuseTIR(),
+        relax.transform.DeadCodeElimination(),
+    ]
+    return tvm.transform.Sequential(passes)(changed.builder_.get())
+
+
+def _is_loops(function: Any) -> bool:
+    import tvm
+
+    return isinstance(function, tvm.tirx.PrimFunc)
+
+
+def _kind(function: Any, core: Core) -> str | None:
+    """Return what `function` computes, None where it does not do it in whole lines."""
+    body = Body(function, core)
+    blocks = body.blocks()
+    kinds = [str(found) for block in blocks if (found := body.annotation(block, KIND))]
+    names = {body.name(block) for block in blocks}
+    whole = CROPPED not in names and not (kinds == ["pointwise"] and PADDED in names)
+    return kinds[0] if len(kinds) == 1 and whole else None
+
+
+def _uses(function: Any) -> dict[Any, int]:
+    from tvm import relax
+
+    chain = relax.analysis.udchain(function.body.blocks[0])
+    return {variable: len(readers) for variable, readers in chain.items()}
+
+
+def _pays(between: Any, core: Core) -> bool:
+    """Whether what lies between leaves the first cache, and is computed in whole lines."""
+    shape = sizes(between)
+    if shape is None:
+        return False
+    size = 4
+    for extent in shape:
+        size *= extent
+    return size > core.l1_kb * 1024

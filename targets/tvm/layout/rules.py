@@ -6,7 +6,7 @@ from targets.tvm.layout.convert import Rule
 from targets.tvm.layout.convolutions import convolution, product
 from targets.tvm.layout.elementwise import FINITE, FULL, elementwise
 from targets.tvm.layout.pooling import pool, whole_map
-from targets.tvm.layout.shapes import concat, reshape
+from targets.tvm.layout.shapes import concat, reshape, take
 
 RULES: dict[str, Rule] = {
     **{name: elementwise for name in (*FINITE, *FULL)},
@@ -18,6 +18,7 @@ RULES: dict[str, Rule] = {
     "relax.sum": whole_map,
     "relax.max": whole_map,
     "relax.concat": concat,
+    "relax.take": take,
     "relax.reshape": reshape,
     "relax.squeeze": reshape,
     "relax.flatten": reshape,

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from targets.tvm.layout.blocked import EMPTY, Blocked
-from targets.tvm.layout.convert import Converter, sizes
+import numpy as np
+
+from targets.tvm.compute.transforms import reordered
+from targets.tvm.layout.blocked import EMPTY, Blocked, arranged
+from targets.tvm.layout.convert import Converter, number, sizes
+
+MOST = 0.75
+"""Slots that nobody reads cost less than moving so many channels."""
 
 
 def concat(convert: Converter, call: Any) -> Blocked | None:
@@ -38,3 +44,21 @@ def reshape(convert: Converter, call: Any) -> Blocked | None:
     if len(pixel) != 4 or len(vector) != 2 or pixel != (*vector, 1, 1):
         return None
     return Blocked(given.value, given.order, given.lanes, flat=len(after) == 2)
+
+
+def take(convert: Converter, call: Any) -> Blocked | None:
+    """`take` of known channels: where most are taken once, they only change their numbers."""
+    given, shape, indices = convert.blocked(call.args[0]), sizes(call), number(call.args[1])
+    if given is None or shape is None or indices is None or indices.ndim != 1:
+        return None
+    axis = call.attrs.axis
+    if len(shape) != 4 or axis is None or int(axis) % 4 != 1:
+        return None
+    taken = np.clip(indices, 0, given.channels - 1)
+    if len(set(taken.tolist())) == len(taken) > MOST * given.channels:
+        numbers = {int(channel): i for i, channel in enumerate(taken)}
+        return Blocked(given.value, tuple(numbers.get(c, EMPTY) for c in given.order), given.lanes)
+    order, lanes = convert.layout(len(taken))
+    places = arranged(given.places()[taken], order, axis=0).reshape(-1, lanes)
+    value = convert.emit(convert.te(reordered, given.value, convert.constant(places)))
+    return Blocked(value, order, lanes)

@@ -105,8 +105,11 @@ def _kind(function: Any, core: Core) -> str | None:
 def _uses(function: Any) -> dict[Any, int]:
     from tvm import relax
 
-    chain = relax.analysis.udchain(function.body.blocks[0])
-    return {variable: len(readers) for variable, readers in chain.items()}
+    readers: dict[Any, int] = {}
+    for block in function.body.blocks:
+        for variable, found in relax.analysis.udchain(block).items():
+            readers[variable] = readers.get(variable, 0) + len(found)
+    return readers
 
 
 def _pays(between: Any, core: Core) -> bool:

@@ -47,10 +47,12 @@ def pooled(
 
 
 def _tile(core: Core, blocks: int, rows: int, columns: int) -> Tile:
-    if rows * columns > 1:
+    if columns > 1:
         return line_tile(core, columns)
-    side_by_side = [size for size in (8, 4, 2, 1) if blocks % size == 0]
-    return Tile(side_by_side[0], 1, 1)
+    block, row = (
+        max(size for size in (8, 4, 2, 1) if extent % size == 0) for extent in (blocks, rows)
+    )
+    return Tile(1, row, 1) if row > block else Tile(block, 1, 1)
 
 
 def shares(

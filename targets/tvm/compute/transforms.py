@@ -54,3 +54,23 @@ def reordered(x: Any, places: Any) -> Any:
         return x[n, places[o, c] // held, y, z, places[o, c] % held]
 
     return te.compute((batch, blocks, height, width, lanes), body, name="reordered")
+
+
+def interleaved(
+    x: Any, *, strides: tuple[int, int], starts: tuple[int, int], outputs: tuple[int, int]
+) -> Any:
+    """Return (N, phases x blocks, H, W, lanes) with the phases of each stride side by side.
+
+    `starts` is how many of the first rows and columns are left out.
+    """
+    from tvm import te
+
+    batch, held, _, _, lanes = (int(size) for size in x.shape)
+    (down, along), (top, left) = strides, starts
+    blocks = held // (down * along)
+
+    def body(n: Any, o: Any, y: Any, z: Any, c: Any) -> Any:
+        phase = (y + top) % down * along + (z + left) % along
+        return x[n, phase * blocks + o, (y + top) // down, (z + left) // along, c]
+
+    return te.compute((batch, blocks, *outputs, lanes), body, name="interleaved")

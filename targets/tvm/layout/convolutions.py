@@ -34,7 +34,7 @@ def convolution(convert: Converter, call: Any) -> Blocked | None:
     window = Window(values.shape[2:], strides, dilations, pads)  # type: ignore[arg-type]
     if int(attrs.groups) > 1 and values.shape[1] == 1:
         return _depthwise(convert, data, values, window)
-    return _dense(convert, data, values, window, int(attrs.groups), shape)
+    return dense_convolution(convert, data, values, window, int(attrs.groups), shape)
 
 
 def product(convert: Converter, call: Any) -> Blocked | None:
@@ -52,13 +52,14 @@ def product(convert: Converter, call: Any) -> Blocked | None:
         source = convert.emit(relax.op.reshape(convert.plain(data), (*shape, 1, 1)))
     else:
         source = data
-    made = _dense(convert, source, taps, window, 1, (*shape, 1, 1))
+    made = dense_convolution(convert, source, taps, window, 1, (*shape, 1, 1))
     return Blocked(made.value, made.order, made.lanes, flat=True)
 
 
-def _dense(
+def dense_convolution(
     convert: Converter, data: Any, values: Weights, window: Window, groups: int, shape: Any
 ) -> Blocked:
+    """Return the convolution of `data`, of this NCHW `shape`, with (O, I / groups, KH, KW)."""
     order, lanes = convert.layout(len(values))
     values, groups = _merged(values, groups, lanes)
     given = convert.blocked(data)

@@ -24,24 +24,28 @@ def pool(convert: Converter, call: Any) -> Blocked | None:
     if call.op.name == "relax.nn.max_pool2d":
         return _pooled(convert, given, window, made[2:], "max")
     padding = bool(attrs.count_include_pad)
-    counts = shares(window, shape[2:], made[2:], padding=padding)
+    counts = shares(window, (shape[2], shape[3]), (made[2], made[3]), padding=padding)
     return _pooled(convert, given, window, made[2:], "sum", convert.constant(counts))
 
 
 def whole_map(convert: Converter, call: Any) -> Blocked | None:
-    """`mean`, `sum` and `max` over height and width, which stay as sizes of 1."""
+    """`mean`, `sum` and `max` over height, width or both, which stay as sizes of 1."""
     given, shape = convert.blocked(call.args[0]), sizes(call.args[0])
-    axes = sorted(int(axis) % 4 for axis in call.attrs.axis or ())
-    if given is None or shape is None or given.flat or axes != [2, 3] or not call.attrs.keepdims:
+    axes = {int(axis) % 4 for axis in call.attrs.axis or ()}
+    if given is None or shape is None or given.flat or not axes or not axes <= {2, 3}:
         return None
-    window = Window(shape[2:], (1, 1), (1, 1), (0, 0, 0, 0))
+    if not call.attrs.keepdims:
+        return None
+    high, wide = (shape[axis] if axis in axes else 1 for axis in (2, 3))
+    window = Window((high, wide), (1, 1), (1, 1), (0, 0, 0, 0))
+    outputs = window.outputs(*shape[2:])
     if call.op.name == "relax.max":
-        return _pooled(convert, given, window, (1, 1), "max")
+        return _pooled(convert, given, window, outputs, "max")
     counts = []
     if call.op.name == "relax.mean":
-        table = shares(window, shape[2:], (1, 1), padding=False)
+        table = shares(window, (shape[2], shape[3]), outputs, padding=False)
         counts = [convert.constant(table)]
-    return _pooled(convert, given, window, (1, 1), "sum", *counts)
+    return _pooled(convert, given, window, outputs, "sum", *counts)
 
 
 def _pooled(

@@ -6,12 +6,15 @@ from targets.tvm.layout.convert import Rule
 from targets.tvm.layout.convolutions import convolution, product
 from targets.tvm.layout.elementwise import FINITE, FULL, elementwise
 from targets.tvm.layout.pooling import pool, whole_map
-from targets.tvm.layout.shapes import concat, reshape, take
+from targets.tvm.layout.shapes import concat, reshape, resize, take
+from targets.tvm.layout.transposed import transposed
 
 RULES: dict[str, Rule] = {
     **{name: elementwise for name in (*FINITE, *FULL)},
     "relax.nn.conv2d": convolution,
+    "relax.nn.conv2d_transpose": transposed,
     "relax.matmul": product,
+    "relax.image.resize2d": resize,
     "relax.nn.max_pool2d": pool,
     "relax.nn.avg_pool2d": pool,
     "relax.mean": whole_map,

@@ -46,6 +46,30 @@ def reshape(convert: Converter, call: Any) -> Blocked | None:
     return Blocked(given.value, given.order, given.lanes, flat=len(after) == 2)
 
 
+def resize(convert: Converter, call: Any) -> Blocked | None:
+    """`resize2d` by nearest neighbour or linearly."""
+    from tvm import topi
+
+    given, attrs = convert.blocked(call.args[0]), call.attrs
+    if given is None or attrs.layout != "NCHW" or attrs.method == "cubic":
+        return None
+    size = [int(extent) for extent in call.args[1].values]
+
+    def resized(x: Any) -> Any:
+        return topi.image.resize2d(
+            x,
+            roi=attrs.roi,
+            size=size,
+            layout=f"NCHW{given.lanes}c",
+            method=attrs.method,
+            coordinate_transformation_mode=attrs.coordinate_transformation_mode,
+            rounding_method=attrs.rounding_method,
+            extrapolation_value=attrs.extrapolation_value,
+        )
+
+    return given.like(convert.emit(convert.te(resized, given.value)))
+
+
 def take(convert: Converter, call: Any) -> Blocked | None:
     """`take` of known channels: where most are taken once, they only change their numbers."""
     given, shape, indices = convert.blocked(call.args[0]), sizes(call), number(call.args[1])

@@ -31,6 +31,14 @@ class Body:
         """Whether each number is computed once, none of them summed up."""
         return all(int(axis.iter_type) == 0 for axis in self.schedule.get(block).iter_vars)
 
+    def is_wider(self, block: Any, other: Any) -> bool:
+        """Whether `block` computes more numbers than `other` along one of their common axes."""
+        extents = [
+            [int(axis.dom.extent) for axis in self.schedule.get(found).iter_vars]
+            for found in (block, other)
+        ]
+        return any(ours > theirs for ours, theirs in zip(*extents, strict=False))
+
     def consumer(self, block: Any) -> Any:
         """Return the one block that reads `block`."""
         (found,) = self.schedule.get_consumers(block)

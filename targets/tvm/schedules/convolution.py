@@ -60,6 +60,9 @@ def finished_on(body: Body, sums: Any, loops: Loops) -> Any:
     """Compute what follows `sums` on its tile; return the block that writes the result."""
     schedule = body.schedule
     last = body.inline_after(sums)
+    if last is not None and body.is_wider(last, sums):
+        body.injective(last)  # each sum is spread over a map: that is another loop nest
+        last = None
     if last is None:
         last = schedule.cache_write(sums, 0, "local")
     else:

@@ -3,8 +3,8 @@
  * Link with -ledgecc; libedgecc.so, libtvm_runtime.so, libtvm_ffi.so, model.so and signature.txt
  * stay together in one folder, as the bundle has them in tvm/.
  *
- * Every function that returns an int returns EDGECC_OK, or says why not in edgecc_error(). None
- * ends the process, prints, or keeps a pointer that it is given.
+ * Every function that can fail returns EDGECC_OK, or another number and says why in edgecc_error().
+ * None ends the process or keeps a pointer that it is given.
  *
  * Threads: any thread may use any model. Runs of one model wait for each other, runs of different
  * models do not. A model is closed when no other thread uses it. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from edgecc.target import Core, Target
@@ -55,24 +56,23 @@ def _x86(target: Target) -> Core:
 def _own_caches(folder: Path) -> dict[str, float]:
     """Return `l1_kb` and `l2_kb` where the kernel tells them, a shared cache as a core's part."""
     found: dict[str, float] = {}
+    siblings = _read(folder.parent / "topology/thread_siblings_list") or "0"
     for index in sorted(folder.glob("index*")):
-        try:
-            level, kind, size, sharing = (
-                (index / name).read_text().strip()
-                for name in ("level", "type", "size", "shared_cpu_list")
-            )
-            siblings = (folder.parent / "topology/thread_siblings_list").read_text().strip()
+        level, kind, size, sharing = (
+            _read(index / name) for name in ("level", "type", "size", "shared_cpu_list")
+        )
+        number = re.fullmatch(r"([1-9]\d*)([KM])", size)  # some kernels list a cache without a size
+        if number and sharing and kind != "Instruction" and level in ("1", "2"):
             cores = max(1, _count(sharing) // _count(siblings))
-            if kind != "Instruction" and level in ("1", "2"):
-                found[f"l{level}_kb"] = _kb(size) / cores
-        except (OSError, ValueError):
-            continue  # some kernels list a cache without its size
-    return {name: size for name, size in found.items() if size > 0}
+            found[f"l{level}_kb"] = int(number[1]) * {"K": 1, "M": 1024}[number[2]] / cores
+    return found
 
 
-def _kb(text: str) -> float:
-    units = {"K": 1, "M": 1024}
-    return float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text) / 1024
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def _count(ranges: str) -> int:

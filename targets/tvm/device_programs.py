@@ -1,4 +1,4 @@
-"""What runs `model.so` without Python: libedgecc.so with its header, and edgecc-run on top of it."""
+"""What runs `model.so` without Python: libedgecc.so with its header, and edgecc-run upon it."""
 
 from __future__ import annotations
 

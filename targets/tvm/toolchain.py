@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
 import shlex
@@ -134,7 +135,7 @@ def glibc_for(target: Target) -> str | None:
 
 
 def zig_cc(target: Target, arguments: list[str], folder: Path) -> None:
-    """Run Zig's C compiler for `target` inside `folder`. Errors: `BuildError`."""
+    """Run Zig's C compiler for `target` inside `folder`, a build's own. Errors: `BuildError`."""
     glibc = glibc_for(target)
     triple = f"{target.machine}-linux-gnu" + (f".{glibc}" if glibc else "")
     command = [sys.executable, "-m", "ziglang", "cc", "-target", triple, *arguments]
@@ -150,12 +151,10 @@ def zig_cc(target: Target, arguments: list[str], folder: Path) -> None:
 
 def _again(command: list[str], folder: Path) -> str:
     """Return a line for the shell that does what failed, in a copy of `folder` that stays."""
-    try:
-        place = shutil.copytree(
-            folder, tempfile.mkdtemp(prefix="edgecc-failed-"), dirs_exist_ok=True
-        )
-    except OSError:  # a full disk may be what failed
-        place = folder
+    place = folder
+    with contextlib.suppress(OSError):  # a full disk may be what failed
+        place = Path(tempfile.mkdtemp(prefix="edgecc-failed-"))
+        shutil.copytree(folder, place, dirs_exist_ok=True)
     words = list(command)
     if "-o" in words[:-1]:  # the folder it was to write into goes with the build
         output = words.index("-o") + 1
@@ -164,7 +163,7 @@ def _again(command: list[str], folder: Path) -> str:
 
 
 def _own_words(text: str) -> str:
-    """Return what a compiler or linker said: every error, or all of it where nothing is called so."""
+    """Return what a compiler said: every error, or all of it where nothing is called so."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     named = [line for line in lines if re.search("error|cannot|denied", line, re.IGNORECASE)]
     told = [line for line in named if not re.fullmatch(r"\d+ errors? generated\.", line)]

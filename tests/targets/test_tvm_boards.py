@@ -1,4 +1,4 @@
-"""Every board that TVM builds for: LLVM knows its core, the table of it is there, code comes out."""
+"""Every board that TVM builds for: LLVM knows its core, it is described, code comes out."""
 
 from __future__ import annotations
 

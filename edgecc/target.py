@@ -67,6 +67,27 @@ class Peaks(BaseModel):
     """For what is moved to and from memory."""
 
 
+class Core(BaseModel):
+    """One core as the loops of a network see it: tile sizes are chosen from these."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lanes: int = Field(ge=1)
+    """fp32 numbers in a vector register."""
+    registers: int = Field(ge=1)
+    """Vector registers."""
+    l1_kb: float = Field(gt=0)
+    """First-level data cache, KiB."""
+    l2_kb: float = Field(gt=0)
+    """A core's part of the second-level cache where every core works, KiB."""
+    fma_per_cycle: float = Field(gt=0)
+    """Vector multiply-adds started in a cycle."""
+    loads_per_cycle: float = Field(gt=0)
+    """Whole vector registers loaded from the first-level cache in a cycle."""
+    fma_cycles: float = Field(gt=0)
+    """From a multiply-add to the next into the same accumulator."""
+
+
 class Target(BaseModel):
     """What is known about a board (or this machine): one TOML file in `targets/boards/`."""
 
@@ -79,6 +100,8 @@ class Target(BaseModel):
     """`host` stands for the architecture that edgecc itself runs on."""
     cpu: str | None = None
     """LLVM's name of the core (`-mcpu`); None is the one edgecc runs on."""
+    features: tuple[str, ...] = ()
+    """LLVM's features to have or to leave out (`-mattr`) besides the core's: `"+dotprod"`."""
     cores: int | None = Field(default=None, ge=1)
     glibc: str | None = None
     """The oldest C library that programs for this board must start on; None is this machine's."""
@@ -96,6 +119,8 @@ class Target(BaseModel):
     """How many channels are computed in one go: ranks that are multiples of it waste nothing."""
     peaks: Peaks | None = None
     """None where it can only be priced by measuring."""
+    core: Core | None = None
+    """None for the machine that edgecc runs on, and where no CPU computes."""
 
     @property
     def machine(self) -> str:

@@ -10,7 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import edgecc
 
 ROOT = Path(__file__).resolve().parent.parent
 INSIDE = "EDGECC_INSIDE_README_TEST"
@@ -64,9 +67,14 @@ def test_the_commands_for_using_it(checkout: Path) -> None:
     if not arm_is_installed():
         pytest.skip("needs pip install 'edgecc[arm]'")
     assert USING
+    (checkout / "classify.c").write_text(*blocks("README.md", "c"))
+    printed = {}
     for line in USING:
+        if line.startswith("cc ") and shutil.which("cc") is None:
+            line = f"{sys.executable} -m ziglang {line}"
         result = shell(line, checkout, EDGECC_ASSETS="")
         assert result.returncode == 0, f"{line}\n{result.stderr}"
+        printed[line] = result.stdout
         if "--macs" in line:
             assert wording(result.stdout) == wording(blocks("README.md", "")[1])
     assert (checkout / "for-rpi4" / "tvm" / "model.so").is_file()
@@ -74,6 +82,11 @@ def test_the_commands_for_using_it(checkout: Path) -> None:
     assert models[0].read_bytes() == models[1].read_bytes()
     assert share_of_macs(checkout / "half") <= 0.5
     assert share_of_macs(checkout / "smallest") < 1
+    black = {"image": np.zeros((1, 1, 28, 28), np.float32)}
+    with edgecc.open(checkout / "for-here") as session:
+        logits = session.run(black)["logits"]
+    found = np.array(printed["./classify"].split(), np.float32)
+    assert np.abs(found - logits.ravel()).max() < 1e-4
 
 
 @pytest.mark.slow

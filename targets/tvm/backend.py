@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import tempfile
@@ -11,21 +10,21 @@ from pathlib import Path
 from edgecc.errors import BuildError
 from edgecc.target import Artifact, Backend, Session, Target, this_arch
 from targets.tvm.signature import Signature
-from targets.tvm.toolchain import glibc_for, installed_versions, zig_cc
+from targets.tvm.toolchain import glibc_for, installed_versions
 
 FOLDER = "tvm"
 LIBRARY = f"{FOLDER}/model.so"
 SIGNATURE = f"{FOLDER}/signature.txt"
 RUNNER = f"{FOLDER}/edgecc-run"
 ARCHITECTURES = ("aarch64", "x86_64")
-SOURCES = ("runner.c", "runner_tensors.c")
 
 
 class TvmBackend(Backend):
-    """Compiles a network to machine code, with a small C program that needs no Python to run it.
+    """Compiles a network to machine code that runs without Python.
 
-    In the bundle: `tvm/model.so` (code and weights), `tvm/edgecc-run`, `tvm/signature.txt` (inputs
-    and outputs) and TVM's two runtime libraries.
+    In the bundle: `tvm/model.so` (code and weights), `tvm/signature.txt` (inputs and outputs),
+    `tvm/libedgecc.so` with `tvm/edgecc.h` for programs in C, `tvm/edgecc-run` for the command line,
+    and TVM's two runtime libraries.
     """
 
     name = "tvm"
@@ -84,6 +83,7 @@ def run_command(signature: Signature) -> str:
 def _build(model: Path, target: Target, folder: Path) -> Signature:
     """Write everything the bundle needs into `folder`, which is empty."""
     from targets.tvm.compile import write_library
+    from targets.tvm.device_programs import write_programs
     from targets.tvm.device_runtime import copy_runtime
     from targets.tvm.frontend import read_model, to_relax
 
@@ -92,23 +92,7 @@ def _build(model: Path, target: Target, folder: Path) -> Signature:
     signature = Signature.of_model(network)
     signature.write(folder / "signature.txt")
     copy_runtime(target.machine, folder)
-    _build_runner(target, folder)
+    write_programs(target, folder)
     with tempfile.TemporaryDirectory(prefix="objects-", dir=folder.parent) as workspace:
         write_library(module, target, folder / "model.so", Path(workspace))
     return signature
-
-
-def _build_runner(target: Target, folder: Path) -> None:
-    """Compile `edgecc-run` against the runtime libraries in `folder`."""
-    import tvm_ffi.libinfo
-
-    headers = {tvm_ffi.libinfo.find_include_path(), tvm_ffi.libinfo.find_dlpack_include_path()}
-    here = Path(__file__).parent
-    arguments = [
-        *("-std=c11", "-O2", "-s", "-Wl,--build-id=none"),
-        *(f"-I{path}" for path in sorted(headers)),
-        *(os.fspath(here / source) for source in SOURCES),
-        *("-o", "edgecc-run", "-L.", "-Wl,--allow-shlib-undefined"),
-        *("-Wl,--no-as-needed", "-ltvm_runtime", "-ltvm_ffi", "-Wl,-rpath,$ORIGIN"),
-    ]
-    zig_cc(target, arguments, folder)

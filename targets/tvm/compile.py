@@ -58,7 +58,5 @@ def compiled(module: Any, target: Target) -> tuple[Any, Lowered]:
     if target.machine == "x86_64":
         module = beside(module, lowered.scheduled, whole)
     passes = [*cpu.dataflow_lower_passes(safe), *cpu.finalize_passes(safe)]
-    executable = tvm.compile(
-        module, target=safe, relax_pipeline=tvm.transform.Sequential(passes)
-    )
+    executable = tvm.compile(module, target=safe, relax_pipeline=tvm.transform.Sequential(passes))
     return executable, lowered

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from targets.tvm.core import Core
+from edgecc.target import Core
 from targets.tvm.layout.convert import in_blocks
 from targets.tvm.layout.rules import RULES
 from targets.tvm.pairs import paired

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgecc.target import Core
 from targets.tvm.compute.convolution import CROPPED, KIND
 from targets.tvm.compute.window import PADDED
-from targets.tvm.core import Core
 from targets.tvm.layout.convert import sizes
 from targets.tvm.schedules.body import Body
 
@@ -63,9 +63,7 @@ def paired(module: Any, core: Core) -> Any:
             attrs = {"Primitive": True}
             with builder.function("pair", [*inputs, *others], attrs=attrs, private=True):
                 with builder.dataflow():
-                    between = builder.emit(
-                        relax.call_tir(first.args[0], inputs, first.ty_args[0])
-                    )
+                    between = builder.emit(relax.call_tir(first.args[0], inputs, first.ty_args[0]))
                     made = relax.call_tir(second.args[0], [between, *others], second.ty_args[0])
                     result = builder.emit_output(made)
                 builder.emit_func_output(result)
@@ -73,9 +71,7 @@ def paired(module: Any, core: Core) -> Any:
             return self.builder_.add_func(function, f"depthwise_pointwise{self.count}")
 
     changed = Pairs(module)
-    changed.builder_.update_func(
-        module.get_global_var("main"), changed.visit_expr(module["main"])
-    )
+    changed.builder_.update_func(module.get_global_var("main"), changed.visit_expr(module["main"]))
     if not changed.count:
         return module
     passes = [

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import re
+import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from edgecc.errors import BuildError
 from edgecc.target import Target, this_arch
+from targets.tvm.llvm_names import check_core, check_features
 
 TVM = "0.27.0.post1"
 TVM_FFI = "0.1.14.post1"
 OLDEST_GLIBC = (2, 27)  # what libtvm_runtime.so of these wheels asks for
+MOST_ERRORS = 20
 INSTALL = "pip install 'edgecc[arm]'"
 
 # LLVM goes by the model number of an x86 core; a virtual machine may hide some of its features.
@@ -52,22 +59,20 @@ def _llvm_version() -> str:
 
 
 def llvm_target(target: Target) -> dict[str, str | list[str]]:
-    """Return what `tvm.target.Target` takes for this board."""
-    from tvm.target import codegen
+    """Return what `tvm.target.Target` takes for this board.
 
-    triple = f"{target.machine}-linux-gnu"
+    Errors: `BuildError` for a core or feature that LLVM does not know.
+    """
     if target.cpu is None and not target.is_native:
         raise BuildError(
             f"the target '{target.name}' is another machine ({target.machine}) and names no core",
             hint='give the board file a line like cpu = "cortex-a72"',
         )
-    cpu = target.cpu or _host_cpu(triple)
-    if not codegen.llvm_is_valid_cpu(cpu, triple):
-        raise BuildError(
-            f"LLVM {codegen.llvm_version_major()} knows no core '{cpu}' for {triple}",
-            hint=f"`cpu` in the board file of '{target.name}' is LLVM's name, as for clang -mcpu",
-        )
-    return {"kind": "llvm", "mtriple": triple, "mcpu": cpu, "mattr": []}
+    triple = triple_of(target)
+    cpu = target.cpu or host_cpu(triple)
+    check_core(target, cpu, triple)
+    check_features(target, cpu, triple)
+    return {"kind": "llvm", "mtriple": triple, "mcpu": cpu, "mattr": list(target.features)}
 
 
 def narrow(target: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
@@ -77,19 +82,26 @@ def narrow(target: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
     return {**target, "mattr": [*target["mattr"], *_X86_WITHOUT]}
 
 
-def _host_cpu(triple: str) -> str:
+def triple_of(target: Target) -> str:
+    """Return LLVM's name of the target's architecture and system."""
+    return f"{target.machine}-linux-gnu"
+
+
+def host_cpu(triple: str) -> str:
+    """Return LLVM's name of this machine's core, or of one that has no more than it has."""
     from tvm.target import codegen
 
     cpu = str(codegen.llvm_get_system_cpu()) or "generic"
     if this_arch() != "x86_64":
         return cpu
-    flags = _cpu_flags()
+    flags = cpu_flags()
     return next(
         name for name in (cpu, *_X86_FALLBACKS) if name == "x86-64" or _runs(name, triple, flags)
     )
 
 
-def _cpu_flags() -> set[str]:
+def cpu_flags() -> set[str]:
+    """Return what the kernel says that this x86 machine has, virtual or not."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return set(next((line for line in lines if line.startswith("flags")), "").split())
 
@@ -129,7 +141,7 @@ def glibc_for(target: Target) -> str | None:
 
 
 def zig_cc(target: Target, arguments: list[str], folder: Path) -> None:
-    """Run Zig's C compiler for `target` inside `folder`. Errors: `BuildError`."""
+    """Run Zig's C compiler for `target` inside `folder`, a build's own. Errors: `BuildError`."""
     glibc = glibc_for(target)
     triple = f"{target.machine}-linux-gnu" + (f".{glibc}" if glibc else "")
     command = [sys.executable, "-m", "ziglang", "cc", "-target", triple, *arguments]
@@ -137,8 +149,31 @@ def zig_cc(target: Target, arguments: list[str], folder: Path) -> None:
         command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or [done.stderr]
         raise BuildError(
-            f"zig cc -target {triple} ended with {done.returncode}: {lines[0].strip()}",
-            hint="its cache (~/.cache/zig, or ZIG_GLOBAL_CACHE_DIR) must be writable",
+            f"zig cc -target {triple} ended with {done.returncode}:\n{_own_words(done.stderr)}",
+            hint=f"to run it again:\n    {_again(command, folder)}",
         )
+
+
+def _again(command: list[str], folder: Path) -> str:
+    """Return a line for the shell that does what failed, in a copy of `folder` that stays."""
+    place = folder
+    with contextlib.suppress(OSError):  # a full disk may be what failed
+        place = Path(tempfile.mkdtemp(prefix="edgecc-failed-"))
+        shutil.copytree(folder, place, dirs_exist_ok=True)
+    words = list(command)
+    if "-o" in words[:-1]:  # the folder it was to write into goes with the build
+        output = words.index("-o") + 1
+        words[output] = Path(words[output]).name
+    return f"cd {shlex.quote(str(place))} && {shlex.join(words)}"
+
+
+def _own_words(text: str) -> str:
+    """Return what a compiler said: every error, or all of it where nothing is called so."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [line for line in lines if re.search("error|cannot|denied", line, re.IGNORECASE)]
+    told = [line for line in named if not re.fullmatch(r"\d+ errors? generated\.", line)]
+    errors = told or lines or ["it said nothing"]
+    shown = errors[:MOST_ERRORS]
+    left = [f"and {len(errors) - len(shown)} more"] if len(errors) > len(shown) else []
+    return "\n".join(f"    {line}" for line in [*shown, *left])

@@ -16,7 +16,9 @@ def beside(module: Any, names: list[str], target: Any) -> Any:
     from tvm import relax
     from tvm.relax.expr_functor import PyExprMutator, mutator
 
-    chosen = {variable: f for variable, f in module.functions_items() if variable.name_hint in names}
+    chosen = {
+        variable: f for variable, f in module.functions_items() if variable.name_hint in names
+    }
     if not chosen:
         return module
     call_tir = tvm.ir.Op.get("relax.call_tir")

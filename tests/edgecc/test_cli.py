@@ -82,7 +82,16 @@ def test_json_is_alone_on_stdout(save: Save, tmp_path: Path) -> None:
         "at_most",
     }
     names = {t["name"] for t in json.loads(edgecc("targets", "--json").stdout)}
-    assert names >= {"host", "rpi4", "rpi5", "xavier", "xavier-cpu", "graviton2"}
+    assert names >= {
+        "host",
+        "rpi3",
+        "rpi4",
+        "rpi5",
+        "xavier",
+        "xavier-cpu",
+        "graviton2",
+        "graviton3",
+    }
 
 
 @pytest.mark.parametrize(

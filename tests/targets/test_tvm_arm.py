@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from c_application import PIPE, compile_application
 
 from edgecc.errors import BuildError
 from edgecc.target import Artifact, Target
@@ -88,12 +89,15 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
     return folder, TvmBackend().build(folder / "model.onnx", RPI4, folder)
 
 
+ENVIRONMENT = {**os.environ, "QEMU_CPU": "cortex-a72"}
+
+
 def emulated(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     assert QEMU is not None
     return subprocess.run(
         [QEMU, "-L", SYSTEM, folder / "tvm" / "edgecc-run", *arguments],
         cwd=folder,
-        env={**os.environ, "QEMU_CPU": "cortex-a72"},
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=False,
@@ -112,6 +116,30 @@ def test_outputs_equal_onnxruntime_on_this_machine(bundle: tuple[Path, Artifact]
     for name, wanted in zip(("prob", "image"), session.run(None, {"x": x}), strict=True):
         got = np.load(folder.parent / f"{name}.npy")
         assert np.abs(got - wanted).max() / np.abs(wanted).max() < 1e-5, name
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_c_application_equals_onnxruntime(
+    bundle: tuple[Path, Artifact], tmp_path: Path, threads: str
+) -> None:
+    folder, program = bundle[0], tmp_path / "application"
+    compile_application(PIPE, folder / "tvm", program, "-std=c99", target="aarch64-linux-gnu.2.27")
+    x = np.random.default_rng(1).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    assert QEMU is not None
+    done = subprocess.run(
+        [QEMU, "-L", SYSTEM, program, folder / "tvm", threads],
+        input=x.tobytes(),
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    session = onnxruntime.InferenceSession(
+        folder / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    wanted = np.concatenate([array.ravel() for array in session.run(None, {"x": x})])
+    got = np.frombuffer(done.stdout, np.float32)
+    assert np.abs(got - wanted).max() / np.abs(wanted).max() < 1e-5
 
 
 def test_runner_reports_a_wrong_call(bundle: tuple[Path, Artifact]) -> None:
@@ -139,7 +167,7 @@ def test_building_twice_gives_the_same_bytes(bundle: tuple[Path, Artifact], tmp_
 def test_damaged_cache_is_fetched_again(
     bundle: tuple[Path, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = {path.name: path.read_bytes() for path in (bundle[0] / "tvm").glob("lib*.so")}
+    wanted = {name: (bundle[0] / "tvm" / name).read_bytes() for name in LIBRARIES}
     cached = {path.name: path.read_bytes() for path in cache_folder().iterdir() if path.is_file()}
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cache_folder().mkdir()

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from edgecc.target import Core
 from targets.tvm.compute.window import Window
-from targets.tvm.core import Core
 from targets.tvm.schedules.tile import Tile, line_tile, register_tile, row_chunk
 
 SUMS = "sums"
@@ -72,9 +72,7 @@ def on_lanes(x: Any, w: Any, *, window: Window, core: Core) -> Any:
     chunk = row_chunk(core, tile, rows, row_bytes(x, window), 0)
     source = window.padded(x, rows, made)
     (down, along), (below, aside) = window.strides, window.dilations
-    i, r, s = (
-        te.reduce_axis((0, n), a) for n, a in ((inputs, "i"), (high, "r"), (wide, "s"))
-    )
+    i, r, s = (te.reduce_axis((0, n), a) for n, a in ((inputs, "i"), (high, "r"), (wide, "s")))
 
     def body(n: Any, o: Any, y: Any, z: Any, c: Any) -> Any:
         block = o if outputs == 1 else o % blocks

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from edgecc.target import Core
 from targets.tvm.compute.convolution import SUMS, attributes, cropped, row_bytes
 from targets.tvm.compute.window import Window
-from targets.tvm.core import Core
 from targets.tvm.schedules.tile import Tile, line_tile, row_chunk
 
 

@@ -30,7 +30,8 @@ class Window:
     def outputs(self, height: int, width: int) -> tuple[int, int]:
         top, left, bottom, right = self.pads
         found = [
-            (size + more - self.dilations[axis] * (self.taps[axis] - 1) - 1) // self.strides[axis] + 1
+            (size + more - self.dilations[axis] * (self.taps[axis] - 1) - 1) // self.strides[axis]
+            + 1
             for axis, (size, more) in enumerate(((height, top + bottom), (width, left + right)))
         ]
         return found[0], found[1]

@@ -71,9 +71,7 @@ def points(outputs: int) -> int:
     return len(_DATA[outputs])
 
 
-def transformed_weights(
-    w: npt.NDArray[Any], outputs: tuple[int, int]
-) -> npt.NDArray[np.float32]:
+def transformed_weights(w: npt.NDArray[Any], outputs: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Return (out blocks, in blocks, KH, KW, in lanes, out lanes) as (points, out blocks,
     in blocks, in lanes, out lanes)."""
     down, along = (np.array(_WEIGHTS[m]) for m in outputs)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecc.target import Core
 from targets.tvm.compute.transforms import packed, reordered, unpacked
-from targets.tvm.core import Core
 from targets.tvm.layout.blocked import Blocked, in_order, lanes_for
 
 Rule = Callable[["Converter", Any], "Blocked | None"]
@@ -63,7 +63,9 @@ class Converter:
         if flat:
             whole = self.emit(relax.op.reshape(whole, (*shape, 1, 1)))
         made = Blocked(None, order, lanes, flat)
-        table = [] if made.plain else [self.constant(np.reshape(order, (-1, lanes)).astype("int32"))]
+        table = (
+            [] if made.plain else [self.constant(np.reshape(order, (-1, lanes)).astype("int32"))]
+        )
         options = {"channels": made.channels, "blocks": made.blocks, "lanes": lanes}
         return made.like(self.emit(self.te(packed, whole, *table, **options)))
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from targets.tvm.compute.convolution import dense, on_lanes
 from targets.tvm.compute.window import Window
 from targets.tvm.compute.winograd import Form, transformed_weights, winograd
-from targets.tvm.layout.blocked import EMPTY, Blocked, arranged, in_order
+from targets.tvm.layout.blocked import EMPTY, Blocked, arranged
 from targets.tvm.layout.convert import Converter, number, sizes
 from targets.tvm.schedules.minimal import winograd_form
 
@@ -117,9 +117,7 @@ def _minimal(
         return None
     blocks, into, _, _, within, _ = weights.shape
     outputs = window.outputs(*shape[2:])
-    return winograd_form(
-        convert.core, window, groups, into * within, blocks // groups, outputs
-    )
+    return winograd_form(convert.core, window, groups, into * within, blocks // groups, outputs)
 
 
 def _depthwise(convert: Converter, data: Any, values: Weights, window: Window) -> Blocked:

@@ -7,13 +7,30 @@ from typing import Any
 from targets.tvm.layout.blocked import Blocked, arranged
 from targets.tvm.layout.convert import Converter, number, sizes
 
-FINITE = (
-    "relax.nn.relu relax.nn.leakyrelu relax.nn.silu relax.nn.gelu relax.nn.gelu_tanh relax.clip "
-    "relax.sigmoid relax.tanh relax.add relax.subtract relax.multiply relax.maximum relax.minimum "
-    "relax.divide relax.abs relax.negative relax.exp relax.erf relax.nn.softplus relax.square"
-).split()
+FINITE = [
+    "relax.nn.relu",
+    "relax.nn.leakyrelu",
+    "relax.nn.silu",
+    "relax.nn.gelu",
+    "relax.nn.gelu_tanh",
+    "relax.clip",
+    "relax.sigmoid",
+    "relax.tanh",
+    "relax.add",
+    "relax.subtract",
+    "relax.multiply",
+    "relax.maximum",
+    "relax.minimum",
+    "relax.divide",
+    "relax.abs",
+    "relax.negative",
+    "relax.exp",
+    "relax.erf",
+    "relax.nn.softplus",
+    "relax.square",
+]
 """Finite for finite numbers, whatever an empty slot holds."""
-FULL = "relax.sqrt relax.rsqrt relax.power relax.log".split()
+FULL = ["relax.sqrt", "relax.rsqrt", "relax.power", "relax.log"]
 """Only where every slot holds a channel."""
 
 
@@ -59,5 +76,7 @@ def _operand(convert: Converter, operand: Any, like: Blocked, shape: tuple[int, 
     if found[1] == shape[1]:
         return convert.pack(operand, like.order, like.lanes).value
     if found[1] == 1:
-        return convert.emit(relax.op.reshape(convert.plain(operand), (*found, *[1] * (5 - len(found)))))
+        return convert.emit(
+            relax.op.reshape(convert.plain(operand), (*found, *[1] * (5 - len(found))))
+        )
     return None

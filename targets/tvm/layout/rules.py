@@ -10,7 +10,7 @@ from targets.tvm.layout.shapes import concat, reshape, resize, take
 from targets.tvm.layout.transposed import transposed
 
 RULES: dict[str, Rule] = {
-    **{name: elementwise for name in (*FINITE, *FULL)},
+    **dict.fromkeys((*FINITE, *FULL), elementwise),
     "relax.nn.conv2d": convolution,
     "relax.nn.conv2d_transpose": transposed,
     "relax.matmul": product,

@@ -13,7 +13,7 @@ import numpy as np
 
 from targets.tvm.compute.transforms import interleaved
 from targets.tvm.compute.window import Window
-from targets.tvm.layout.blocked import EMPTY, Blocked, arranged
+from targets.tvm.layout.blocked import Blocked, arranged
 from targets.tvm.layout.convert import Converter, number, sizes
 from targets.tvm.layout.convolutions import Weights, dense_convolution
 

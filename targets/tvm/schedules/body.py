@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from targets.tvm.core import Core
+from edgecc.target import Core
 
 
 class Body:

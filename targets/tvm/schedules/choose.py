@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgecc.target import Core
 from targets.tvm.compute.convolution import KIND
-from targets.tvm.core import Core
 from targets.tvm.schedules.body import Body
 from targets.tvm.schedules.convolution import schedule_convolution
 from targets.tvm.schedules.pair import schedule_pair

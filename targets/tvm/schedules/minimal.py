@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from edgecc.target import Core
 from targets.tvm.compute.window import Window
 from targets.tvm.compute.winograd import Form, points
-from targets.tvm.core import Core
 from targets.tvm.schedules.tile import cycles, register_tile
 
 SHAPES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from targets.tvm.core import Core
+from edgecc.target import Core
 
 LOAD_SHARE = 0.3
 """How much of a load's time shows beside the multiply-adds (fitted to a sweep of tiles)."""

@@ -25,7 +25,9 @@ MOST = 1000
 SETTLE_S = 0.1
 """Longer than the threads of either engine look for new work, which is time of the other's core."""
 BLOCK = 4
-"""Runs of one engine between two of those pauses; the first of them wakes its threads."""
+"""Short runs of a turn."""
+LONG_MS = 100.0
+"""What makes a run a long one, on which the state of the caches has no effect."""
 
 
 @dataclass(frozen=True)
@@ -99,21 +101,23 @@ def random_inputs(model: Path) -> dict[str, np.ndarray]:
 def interleaved(engines: Sequence[Engine], seconds: float, threads: int = 1) -> np.ndarray:
     """Milliseconds (engines, rounds), in turns for about so many seconds.
 
-    With one thread each engine runs once a turn. With more their idle threads would take each
-    other's cores: a pause comes before each turn, and of a turn's runs the first is not counted.
+    A turn of an engine is one long run; or some short ones, of which the first is not counted: it
+    finds the caches full of the other engines' numbers. With several threads a pause comes before,
+    so that no engine's idle threads take the cores of the next.
     """
-    times: list[list[float]] = []
     os.sched_setaffinity(0, CORES)
-    for engine in engines:
-        engine.run()
-    runs, pause = (1, 0.0) if threads == 1 else (BLOCK, SETTLE_S)
+    pause = 0.0 if threads == 1 else SETTLE_S
+    runs = [BLOCK if min(_turn(engine.run, 2, pause)) < LONG_MS else 1 for engine in engines]
+    rounds: list[list[float]] = []
     began = time.perf_counter()
-    while len(times) < FEWEST or (
-        time.perf_counter() - began < seconds and len(times) < MOST
+    while len(rounds) < FEWEST or (
+        time.perf_counter() - began < seconds and len(rounds) < MOST
     ):
-        rounds = np.array([_turn(engine.run, runs, pause) for engine in engines])
-        times += rounds.T.tolist()
-    return np.array(times).T
+        turns = [
+            _turn(engine.run, count, pause) for engine, count in zip(engines, runs, strict=True)
+        ]
+        rounds.append([float(np.median(turn[1:] or turn)) for turn in turns])
+    return np.array(rounds).T
 
 
 def difference(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
@@ -128,10 +132,11 @@ def difference(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> floa
 
 
 def _turn(run: Callable[[], object], runs: int, pause: float) -> list[float]:
+    """The milliseconds of each run of a turn."""
     times = []
     time.sleep(pause)
     for _ in range(runs):
         start = time.perf_counter()
         run()
         times.append((time.perf_counter() - start) * 1e3)
-    return times[1:] if runs > 1 else times
+    return times

@@ -4,9 +4,10 @@
         [--work FOLDER] [--port 2223] [--assets FOLDER] [--json FILE] [--limit]
 
 The networks of `cpu_speed.py` are built for `rpi4`, as they are and rewritten at half the
-multiply-adds, and run in an emulated machine whose clock counts instructions (`arm_vm.py`): edgecc's
-by the C runner of the bundle, onnxruntime's aarch64 build by Python, one thread each. Figures are
-millions of instructions, which repeat to 1e-4. Pictures are 32x32 for the networks that take any.
+multiply-adds, and run in an emulated machine whose clock counts instructions (`arm_vm.py`):
+edgecc's by the C runner of the bundle, onnxruntime's aarch64 build by Python, one thread each.
+Figures are millions of instructions, which repeat to 1e-4. Pictures are 32x32 for the networks
+that take any.
 Setting the machine up takes two minutes, once; what onnxruntime takes is kept with it. `--quick`
 looks at resnet20 alone. `--limit` exits with 1 where the goal is missed or numbers are wrong.
 """

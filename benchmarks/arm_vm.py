@@ -52,7 +52,7 @@ class Vm:
         return done.stdout
 
     def place(self, files: Mapping[str, Path]) -> None:
-        """Start the machine where it does not run, and put files there, by their path below HOME."""
+        """Start the machine where it is off, and put files there, by their path below HOME."""
         self._set_up()
         digests = {path: _sha256(path) for path in files.values()}
         by_digest = {digest: path for path, digest in digests.items()}
@@ -72,7 +72,9 @@ class Vm:
     def fetch(self, names: Sequence[str], folder: Path) -> None:
         """Bring files here, by their path below HOME."""
         places = [f"root@127.0.0.1:{HOME}/{name}" for name in names]
-        subprocess.run(["scp", "-q", *self._ssh(), "-P", str(self.port), *places, folder], check=True)
+        subprocess.run(
+            ["scp", "-q", *self._ssh(), "-P", str(self.port), *places, folder], check=True
+        )
 
     def stop(self) -> None:
         """Switch it off, where it runs."""
@@ -145,7 +147,9 @@ class Vm:
 
     def _there(self) -> set[str]:
         lists = [self.folder / name for name in ("baked.json", "pushed.json")]
-        return {digest for path in lists if path.is_file() for digest in json.loads(path.read_text())}
+        return {
+            digest for path in lists if path.is_file() for digest in json.loads(path.read_text())
+        }
 
     def _push(self, new: Mapping[str, Path]) -> None:
         if not new:

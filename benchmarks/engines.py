@@ -110,9 +110,7 @@ def interleaved(engines: Sequence[Engine], seconds: float, threads: int = 1) -> 
     runs = [BLOCK if min(_turn(engine.run, 2, pause)) < LONG_MS else 1 for engine in engines]
     rounds: list[list[float]] = []
     began = time.perf_counter()
-    while len(rounds) < FEWEST or (
-        time.perf_counter() - began < seconds and len(rounds) < MOST
-    ):
+    while len(rounds) < FEWEST or (time.perf_counter() - began < seconds and len(rounds) < MOST):
         turns = [
             _turn(engine.run, count, pause) for engine, count in zip(engines, runs, strict=True)
         ]

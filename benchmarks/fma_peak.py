@@ -1,4 +1,4 @@
-"""What one core can do at best, in GFLOP/s: vectors of float32 multiplied and added, nothing else."""
+"""What one core can do at best, in GFLOP/s: vectors of float32 multiplied and added."""
 
 from __future__ import annotations
 

@@ -122,9 +122,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def measured(
-    layer: Layer, only: list[str] | None, seconds: float, threads: int
-) -> Iterator[Row]:
+def measured(layer: Layer, only: list[str] | None, seconds: float, threads: int) -> Iterator[Row]:
     """The rows of a layer: the dense one, then what is made of it."""
     texts = {"dense": "", **forms(layer.channels)}
     with tempfile.TemporaryDirectory() as scratch:

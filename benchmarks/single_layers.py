@@ -26,10 +26,9 @@ class Layer:
     def __str__(self) -> str:
         window = "x".join(map(str, self.kernel)) + (f" s{self.stride}" if self.stride > 1 else "")
         kind = " transposed" if self.transposed else ""
-        if self.groups == self.channels:
-            kind += " depthwise"
-        elif self.groups > 1:
-            kind += f" groups of {self.channels // self.groups}"
+        if self.groups > 1:
+            width = self.channels // self.groups
+            kind += " depthwise" if width == 1 else f" groups of {width}"
         return f"{self.channels}>{self.outputs} {window}{kind}, {self.size}x{self.size}"
 
     @property

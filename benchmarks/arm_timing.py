@@ -69,7 +69,8 @@ def instruction_times(vm: Vm, jobs: Sequence[Job]) -> list[Time]:
     digests = [hashlib.sha256(job.model.read_bytes()).hexdigest() for job in jobs]
     new = [job for job, digest in zip(jobs, digests, strict=True) if digest not in known]
     vm.place(_files(jobs, new))
-    ours = [_run_ours(vm, job) for job in jobs]
+    told = vm.run("\n".join(["set -e", *map(_command, jobs)])).splitlines()
+    ours = [json.loads(line)["median_ms"] for line in told]
     if new:
         folders = " ".join(f"'{HOME}/{job.name}'" for job in new)
         told = vm.run(f"cd {HOME} && PYTHONPATH={HOME}/py python3 arm_onnxruntime.py {folders}")
@@ -77,8 +78,8 @@ def instruction_times(vm: Vm, jobs: Sequence[Job]) -> list[Time]:
         for job, line in zip(new, lines, strict=True):
             known[digests[jobs.index(job)]] = line["ms"]
         kept.write_text(json.dumps(known))
-    pairs = zip(ours, digests, strict=True)
-    return [Time(ms, known[digest], error) for (ms, error), digest in pairs]
+    figures = zip(ours, digests, _errors(vm, jobs), strict=True)
+    return [Time(ms, known[digest], error) for ms, digest, error in figures]
 
 
 def _files(jobs: Sequence[Job], in_onnxruntime: Sequence[Job]) -> dict[str, Path]:
@@ -92,21 +93,22 @@ def _files(jobs: Sequence[Job], in_onnxruntime: Sequence[Job]) -> dict[str, Path
     return files | {f"{job.name}/model.onnx": job.model for job in in_onnxruntime}
 
 
-def _run_ours(vm: Vm, job: Job) -> tuple[float, float]:
-    """Milliseconds of instruction time, and the error of the outputs."""
-    inputs = job.inputs()
-    words = [f"-i '{name}=input{index}.npy'" for index, name in enumerate(inputs)]
-    line = f"cd '{HOME}/{job.name}' && rm -rf out && ./edgecc-run {' '.join(words)} -o out"
-    told = json.loads(vm.run(f"{line} --repeat 1 --warmup 0 --threads 1"))
-    expected = of_onnxruntime(job.model, inputs, 1).outputs()
-    found = _fetched(vm, job, len(expected))
-    return told["median_ms"], difference(found, expected)
+def _command(job: Job) -> str:
+    """What runs a model in the machine, and prints a line of JSON."""
+    words = [f"-i '{name}=input{index}.npy'" for index, name in enumerate(job.inputs())]
+    line = f"cd '{HOME}/{job.name}'; rm -rf out; ./edgecc-run {' '.join(words)} -o out"
+    return f"{line} --repeat 1 --warmup 0 --threads 1"
 
 
-def _fetched(vm: Vm, job: Job, outputs: int) -> list[np.ndarray]:
-    """The arrays that a run left, in the order of the model."""
-    lines = (job.bundle / "tvm/signature.txt").read_text().splitlines()
-    names = [line.split(" ", 4)[3] for line in lines if line.startswith("output ")][:outputs]
+def _errors(vm: Vm, jobs: Sequence[Job]) -> list[float]:
+    """How far what the runs left is from onnxruntime's outputs here."""
     with tempfile.TemporaryDirectory() as scratch:
-        vm.fetch([f"{job.name}/out/{name}" for name in names], Path(scratch))
-        return [np.load(Path(scratch) / name) for name in names]
+        vm.fetch([f"{job.name}/out" for job in jobs], Path(scratch))
+        return [_error(job, Path(scratch) / job.name / "out") for job in jobs]
+
+
+def _error(job: Job, folder: Path) -> float:
+    lines = (job.bundle / "tvm/signature.txt").read_text().splitlines()
+    names = [line.split(" ", 4)[3] for line in lines if line.startswith("output ")]
+    expected = of_onnxruntime(job.model, job.inputs(), 1).outputs()
+    return difference([np.load(folder / name) for name in names], expected)

@@ -107,7 +107,7 @@ def interleaved(engines: Sequence[Engine], seconds: float, threads: int = 1) -> 
     """
     os.sched_setaffinity(0, CORES)
     pause = 0.0 if threads == 1 else SETTLE_S
-    runs = [BLOCK if min(_turn(engine.run, 2, pause)) < LONG_MS else 1 for engine in engines]
+    runs = [BLOCK if _turn(engine.run, 1, pause)[0] < LONG_MS else 1 for engine in engines]
     rounds: list[list[float]] = []
     began = time.perf_counter()
     while len(rounds) < FEWEST or (time.perf_counter() - began < seconds and len(rounds) < MOST):

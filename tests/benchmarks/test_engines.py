@@ -17,7 +17,7 @@ def test_engines_run_in_turns() -> None:
     times = interleaved(engines, seconds=0.0)
     assert times.shape == (2, 5)
     assert (times > 0).all()
-    assert "".join(ran) == "aabb" + 5 * "aaaabbbb"  # each is tried twice before
+    assert "".join(ran) == "ab" + 5 * "aaaabbbb"  # each is tried once before
 
 
 def test_the_difference_is_of_the_largest_number() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgecc.errors import BuildError
 from edgecc.target import Target
-from targets.tvm.frontend import ELSEWHERE, last_line, quiet, reraise_interrupt
+from targets.tvm.frontend import last_line, quiet, reraise_interrupt
+from targets.tvm.refusal import NotInTvmError
 from targets.tvm.toolchain import llvm_target, zig_cc
 
 # No build id, no symbols, no paths: the same model gives the same bytes in any folder.
@@ -31,9 +31,8 @@ def write_library(module: Any, target: Target, library: Path, workspace: Path) -
             executable = tvm.compile(module, target=core, relax_pipeline=pipeline)
         except Exception as error:  # TVM raises whatever its C++ or Python ran into
             reraise_interrupt(error)
-            raise BuildError(
-                f"TVM cannot compile the model for {target.name}: {last_line(error)}",
-                hint=ELSEWHERE,
+            raise NotInTvmError(
+                f"TVM cannot compile the model for {target.name}: {last_line(error)}"
             ) from error
 
         def link(output: str, objects: list[str], options: tuple[str, ...] = ()) -> None:

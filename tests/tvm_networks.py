@@ -16,7 +16,8 @@ from edgecc.target import Artifact, Target
 pytest.importorskip("tvm", reason="TVM is not installed: pip install 'edgecc[arm]'")
 pytest.importorskip("ziglang", reason="Zig is not installed: pip install 'edgecc[arm]'")
 
-from targets.tvm import TvmBackend
+from targets.tvm import TvmBackend, toolchain
+from targets.tvm.frontend import to_relax
 
 HOST = Target(name="host", title="t", arch="host", backend="tvm", backends=("tvm",), passes="")
 Weights = dict[str, np.ndarray]
@@ -74,6 +75,20 @@ def by_onnxruntime(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> lis
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     return [np.asarray(array) for array in session.run(None, inputs)]
+
+
+def by_tvm(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """What TVM's own pipeline makes of the model as the frontend reads it, without linking."""
+    import tvm
+    from tvm.runtime.vm import VirtualMachine
+
+    core = tvm.target.Target(toolchain.llvm_target(HOST))
+    pipeline = tvm.relax.get_default_pipeline(core)
+    module = tvm.relax.transform.DecomposeOpsForInference()(to_relax(model))
+    machine = VirtualMachine(tvm.compile(module, core, relax_pipeline=pipeline), tvm.cpu())
+    result = machine["main"](*(tvm.runtime.tensor(inputs[v.name]) for v in model.graph.input))
+    values = [result] if isinstance(result, tvm.runtime.Tensor) else list(result)
+    return [value.numpy() for value in values]
 
 
 def error(wanted: np.ndarray, got: np.ndarray) -> float:

@@ -43,13 +43,16 @@ class Segment:
 
 
 class Network:
-    """A model's nodes in their order, what each reads, and who makes it."""
+    """A model's nodes in their order, what each reads, and who makes it.
+
+    Constants are no nodes here, and neither is what no output needs.
+    """
 
     def __init__(self, model: onnx.ModelProto, types: dict[str, onnx.TypeProto]) -> None:
         graph = model.graph
         self.model = model
         self.types = types
-        self.nodes = [node for node in graph.node if node.op_type != "Constant"]
+        self.nodes = _needed(graph)
         self.reads = [_reads(node) for node in self.nodes]
         self.maker = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
         self.constant_nodes = {n.output[0]: n for n in graph.node if n.op_type == "Constant"}
@@ -191,6 +194,17 @@ def operator(node: NodeProto) -> str:
 
 def _is_heavy(node: NodeProto) -> bool:
     return any(word in node.op_type for word in ("Conv", "Gemm", "MatMul"))
+
+
+def _needed(graph: GraphProto) -> list[NodeProto]:
+    """Return the nodes behind the outputs, in their order, constants aside."""
+    needed = {value.name for value in graph.output}
+    found = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output) and node.op_type != "Constant":
+            found.append(node)
+            needed.update(_reads(node))
+    return found[::-1]
 
 
 def _reads(node: NodeProto) -> list[str]:

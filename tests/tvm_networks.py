@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from edgecc.target import Artifact, Target
+from edgecc.target import Artifact, Backend, Target
 
 pytest.importorskip("tvm", reason="TVM is not installed: pip install 'edgecc[arm]'")
 pytest.importorskip("ziglang", reason="Zig is not installed: pip install 'edgecc[arm]'")
@@ -96,10 +96,15 @@ def error(wanted: np.ndarray, got: np.ndarray) -> float:
     return float(np.abs(wanted - got).max() / np.abs(wanted).max())
 
 
-def build(model: onnx.ModelProto, folder: Path, target: Target = HOST) -> Artifact:
+def build(
+    model: onnx.ModelProto,
+    folder: Path,
+    target: Target = HOST,
+    backend: Backend | None = None,
+) -> Artifact:
     folder.mkdir(exist_ok=True)
     onnx.save(model, folder / "model.onnx")
-    return TvmBackend().build(folder / "model.onnx", target, folder)
+    return (backend or TvmBackend()).build(folder / "model.onnx", target, folder)
 
 
 def classifier() -> onnx.ModelProto:

@@ -43,7 +43,9 @@ def with_weights(name: str) -> onnx.ModelProto:
     del graph.node[:]
     graph.node.extend(nodes)
     last = [node for node in nodes if node.op_type in ("Conv", "Gemm")][-1]
-    spread = float(tensor(model, weights, last.output[0]).std())
+    shapes = {nodes[0].input[0]: INPUT}
+    given = oracle.random_inputs(load(LIGHT / f"{name}.onnx"), shapes)  # as a build does
+    spread = float(tensor(model, weights, last.output[0], given).std())
     weights |= {name: weights[name] / np.float32(spread) for name in last.input[1:]}
     graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in weights.items())
     return model
@@ -61,8 +63,10 @@ def random_weight(
     return np.float32(is_scale) + np.float32(0.1) * numbers
 
 
-def tensor(model: onnx.ModelProto, weights: Weights, name: str) -> np.ndarray:
-    """A tensor inside the model, for the inputs that a build takes."""
+def tensor(
+    model: onnx.ModelProto, weights: Weights, name: str, given: dict[str, np.ndarray]
+) -> np.ndarray:
+    """A tensor inside the model."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     probe.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in weights.items())
@@ -71,7 +75,6 @@ def tensor(model: onnx.ModelProto, weights: Weights, name: str) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.onnx"
         onnx.save(probe, path)
-        given = oracle.random_inputs(load(path), {probe.graph.input[0].name: INPUT})
         return oracle.run(path, given)[name]
 
 

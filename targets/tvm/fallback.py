@@ -13,7 +13,7 @@ import onnx
 
 from edgecc.target import Target
 from targets.tvm.compile import write_library
-from targets.tvm.frontend import expand_functions, to_relax, unknown_operators
+from targets.tvm.frontend import expand_functions, some, to_relax, unknown_operators
 from targets.tvm.inference import types_of
 from targets.tvm.partition import ONNXRUNTIME, TVM, Network, Segment, operator, partition
 from targets.tvm.refusal import NotInTvmError
@@ -53,7 +53,9 @@ class Split:
             for segment in self.segments
         )
         lines = [f"the network runs in {chain}; in brackets how many nodes"]
-        lines += [f"not in TVM: '{node}': {why}" for node, why in self.refused.items()]
+        for why in dict.fromkeys(self.refused.values()):
+            nodes = [node for node, reason in self.refused.items() if reason == why]
+            lines.append(f"not in TVM: {some(nodes)}: {why}")
         total = sum(segment.convolutions for segment in self.segments)
         compiled = sum(s.convolutions for s in self.segments if s.runs_in == TVM)
         if not any(segment.runs_in == TVM for segment in self.segments):

@@ -110,13 +110,14 @@ def _refuse_unknown(model: onnx.ModelProto) -> None:
     unknown = unknown_operators(model)
     if not unknown:
         return
-    kinds = "; ".join(f"{kind} ({_some(nodes)})" for kind, nodes in sorted(unknown.items()))
+    kinds = "; ".join(f"{kind} ({some(nodes)})" for kind, nodes in sorted(unknown.items()))
     plural = "operators" if len(unknown) > 1 else "the operator"
     nodes = [name for names in unknown.values() for name in names]
     raise NotInTvmError(f"TVM cannot take {plural} {kinds}", nodes=nodes)
 
 
-def _some(nodes: list[str]) -> str:
+def some(nodes: list[str]) -> str:
+    """Return names in quotes, of many the first three."""
     shown = ", ".join(f"'{name}'" for name in nodes[:3])
     return shown if len(nodes) <= 3 else f"{shown} and {len(nodes) - 3} more"
 
@@ -131,7 +132,7 @@ def _import(model: onnx.ModelProto, opset: int) -> Any:
             reraise_interrupt(error)
             failed = re.search(r"Error converting operator (\w+)", printed.getvalue())
             kind = failed[1] if failed else None
-            nodes = _some([node.name for node in model.graph.node if node.op_type == kind])
+            nodes = some([node.name for node in model.graph.node if node.op_type == kind])
             where = f"{kind} ({nodes})" if kind else "the model"
             raise NotInTvmError(f"TVM cannot import {where}: {last_line(error)}") from error
 

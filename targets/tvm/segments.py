@@ -18,9 +18,11 @@ from typing import Any
 
 import onnx
 
-from edgecc.target import Target
+from edgecc.errors import BuildError
+from edgecc.target import Target, TensorSpec
 from targets.tvm.partition import TVM, Segment
-from targets.tvm.signature import Signature, spec_of
+from targets.tvm.refusal import NotInTvmError
+from targets.tvm.signature import TYPES, Signature, spec_of
 
 LISTING = "segments.json"
 DEVICE_FILES = ("run.py", "compiled.py")
@@ -63,7 +65,19 @@ def _path_of(number: int, segment: Segment) -> str:
 def _signature(model: onnx.ModelProto) -> Signature:
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
-    return Signature(tuple(map(spec_of, inputs)), tuple(map(spec_of, model.graph.output)))
+    return Signature(tuple(map(_array, inputs)), tuple(map(_array, model.graph.output)))
+
+
+def _array(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Return what passes as an array of numpy's: between two segments of onnxruntime's too."""
+    hint = "--backend onnxruntime runs the whole network"
+    try:
+        spec = spec_of(value)
+    except NotInTvmError as error:
+        raise BuildError(f"{error.message}, and cannot pass between segments", hint=hint) from None
+    if spec.dtype not in TYPES:
+        raise BuildError(f"{spec} cannot pass between segments: numpy has no such type", hint=hint)
+    return spec
 
 
 def _ends(signature: Signature, files: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -159,6 +159,44 @@ def on_device(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_types_that_pass_between_segments(tmp_path: Path) -> None:
+    """In this process, and on the device."""
+    text = """<ir_version: 8, opset_import: ["": 17]>
+        g (float[2,2] x, int64 n) => (float[2,2] y, float[2,2] z, int64[2] k) <float[2,2] w> {
+            a = MatMul (x, w)  more = Greater (a, x)  half = Cast <to = 10> (a)
+            byte = Cast <to = 2> (more)  wide = Cast <to = 11> (a)  n2 = Add (n, n)
+            unit = LpNormalization (a)  off = Not (more)  half2 = Add (half, half)
+            wide2 = LpNormalization (wide)  kk = Det (a)  k0 = Cast <to = 7> (kk)  k1 = Add (n2, k0)
+            half3 = Where (off, half, half2)  f = Cast <to = 1> (half3)  g = Cast <to = 1> (wide2)
+            h = Cast <to = 1> (byte)  fg = Add (f, g)  fgh = Add (fg, h)  y = MatMul (fgh, unit)
+            z = Cast <to = 1> (off)  two = Constant <value_ints = [1, 1]> ()  k = Mul (k1, two) }"""
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.append(numpy_helper.from_array(normal(2, 2), "w"))
+    artifact = with_fallback(model, tmp_path / "net")
+    assert len(artifact.details["segments"]) == 3
+    inputs = {"x": normal(2, 2), "n": np.array(3)}
+    for name, array in inputs.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    done = on_device(tmp_path / "net", *artifact.run.split()[1:])
+    assert (done.returncode, done.stderr) == (0, "")
+    with TvmBackend().open(tmp_path / "net", artifact) as session:
+        found = session.run(inputs)
+    for name, wanted in zip("yzk", by_onnxruntime(model, inputs), strict=True):
+        np.testing.assert_allclose(found[name], wanted, rtol=0, atol=5e-3)  # some is float16
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), found[name])
+
+
+def test_what_numpy_has_no_type_for_is_refused(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["": 17]> g (float[2,2] x) => (float[2,2] y)
+        <float[2,2] w = {1, 2, 3, 4}> {
+            n = LpNormalization (x)  s = SequenceConstruct (n, n)  a = MatMul (n, w)
+            b = LpNormalization (a)  t = SequenceInsert (s, b)
+            y = ConcatFromSequence <axis = 0> (t)
+        }"""
+    with pytest.raises(BuildError, match="'s' is no tensor but a sequence, and cannot pass"):
+        with_fallback(onnx.parser.parse_model(text), tmp_path)
+
+
 def test_the_command_line_and_verify(tmp_path: Path) -> None:
     middle = CASES["FusedConv of onnxruntime"]
     onnx.save(network(middle[0], weights=middle[1]), tmp_path / "net.onnx")

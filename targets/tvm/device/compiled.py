@@ -145,7 +145,7 @@ class Compiled:
 
 
 def text(value):
-    """Return a C string as an argument; it must outlive the call."""
+    """Return a C string as an argument; ctypes keeps it as long as that."""
     return Any(RAW_STR, 0, ctypes.cast(ctypes.c_char_p(value), HANDLE))
 
 

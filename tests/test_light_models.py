@@ -46,7 +46,7 @@ def with_weights(name: str) -> onnx.ModelProto:
     shapes = {nodes[0].input[0]: INPUT}
     given = oracle.random_inputs(load(LIGHT / f"{name}.onnx"), shapes)  # as a build does
     spread = float(tensor(model, weights, last.output[0], given).std())
-    weights |= {name: weights[name] / np.float32(spread) for name in last.input[1:]}
+    weights |= {n: weights[n] / np.float32(spread) for n in last.input[1:] if n in weights}
     graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in weights.items())
     return model
 

@@ -58,6 +58,7 @@ def test_an_output_stays_as_it_was_when_the_next_is_computed(opener: Opener) -> 
     first += 1  # it is the caller's
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_take_no_more_memory(opener: Opener) -> None:
     with opener() as session:
         x = {"x": normal(1, 1024)}

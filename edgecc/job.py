@@ -125,6 +125,7 @@ def build(
     target: str = "host",
     *,
     backend: str | None = None,
+    fallback: bool = False,
     request: Request | None = None,
     shape: GivenShapes | None = None,
     out: str | Path | None = None,
@@ -138,11 +139,13 @@ def build(
     `request`, or the keywords that make one (`edgecc.request.Asked`), says how the convolutions
     are rewritten: passes="dac(rank=4)", plan="plan.json", macs=0.5, calib="photos/". `shape` fixes
     inputs: {"x": (1, 3, 224, 224)}. `inputs` is an .npz to verify with instead of random numbers.
-    `debug_passes` is a folder for the model after each pass.
+    `debug_passes` is a folder for the model after each pass. With `fallback` onnxruntime runs
+    what the backend cannot take, on the device too.
     Errors: `edgecc.errors.EdgeccError` and its kinds; a failed build leaves nothing behind.
     """
     path, board = Path(model), catalog.target(target)
     lowering = catalog.backend(backend or board.backend, board)
+    lowering = lowering.with_fallback() if fallback else lowering
     wish = request or Request.of(**asked)
     versions = {**_versions(), **lowering.versions()}
     folder = Path(out) if out is not None else Path(f"{path.stem}-{board.name}")

@@ -227,6 +227,15 @@ class Backend(ABC):
         """Return the newest opset that it reads; None is no limit."""
         return None
 
+    def with_fallback(self) -> Backend:
+        """Return the backend, allowed to leave what it cannot take to onnxruntime.
+
+        Errors: `edgecc.errors.UsageError` where it leaves nothing.
+        """
+        from edgecc.errors import UsageError
+
+        raise UsageError(f"the backend {self.name} has no fallback", hint="leave --fallback away")
+
     @abstractmethod
     def build(self, model: Path, target: Target, folder: Path) -> Artifact:
         """Lower `model` (prepared, legalised, `folder/model.onnx`) into files inside `folder`.

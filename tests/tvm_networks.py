@@ -11,12 +11,14 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from edgecc.target import Artifact, Target
+from edgecc.target import Artifact, Backend, Target
 
 pytest.importorskip("tvm", reason="TVM is not installed: pip install 'edgecc[arm]'")
 pytest.importorskip("ziglang", reason="Zig is not installed: pip install 'edgecc[arm]'")
 
 from targets.tvm import TvmBackend
+from targets.tvm.compile import compiled
+from targets.tvm.frontend import to_relax
 
 HOST = Target(name="host", title="t", arch="host", backend="tvm", backends=("tvm",), passes="")
 Weights = dict[str, np.ndarray]
@@ -76,15 +78,32 @@ def by_onnxruntime(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> lis
     return [np.asarray(array) for array in session.run(None, inputs)]
 
 
+def by_tvm(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """What the network computes once compiled, without linking."""
+    import tvm
+    from tvm.runtime.vm import VirtualMachine
+
+    executable, _ = compiled(to_relax(model), HOST)
+    machine = VirtualMachine(executable, tvm.cpu())
+    result = machine["main"](*(tvm.runtime.tensor(inputs[v.name]) for v in model.graph.input))
+    values = [result] if isinstance(result, tvm.runtime.Tensor) else list(result)
+    return [value.numpy() for value in values]
+
+
 def error(wanted: np.ndarray, got: np.ndarray) -> float:
     assert (wanted.shape, wanted.dtype) == (got.shape, got.dtype)
     return float(np.abs(wanted - got).max() / np.abs(wanted).max())
 
 
-def build(model: onnx.ModelProto, folder: Path, target: Target = HOST) -> Artifact:
+def build(
+    model: onnx.ModelProto,
+    folder: Path,
+    target: Target = HOST,
+    backend: Backend | None = None,
+) -> Artifact:
     folder.mkdir(exist_ok=True)
     onnx.save(model, folder / "model.onnx")
-    return TvmBackend().build(folder / "model.onnx", target, folder)
+    return (backend or TvmBackend()).build(folder / "model.onnx", target, folder)
 
 
 def classifier() -> onnx.ModelProto:

@@ -27,6 +27,10 @@ def build(
     backend: Annotated[
         str | None, typer.Option(help="onnxruntime, tvm, ... Default: the target's.")
     ] = None,
+    fallback: Annotated[
+        bool,
+        typer.Option("--fallback", help="Run in onnxruntime what the backend cannot take."),
+    ] = False,
     passes: asked.Passes = None,
     plan: asked.Plan = None,
     macs: asked.Macs = None,
@@ -82,6 +86,7 @@ def build(
             model,
             target,
             backend=backend,
+            fallback=fallback,
             request=request,
             shape=shape,
             out=out,

@@ -199,6 +199,7 @@ def _notes(report: Record) -> list[str]:
         notes.append(f"multiply-adds not counted: {', '.join(report['uncounted'])}")
     if missing := report.get("artifact", {}).get("missing"):
         notes.append(f"still missing: {missing}")
+    notes += report.get("artifact", {}).get("details", {}).get("notes", [])
     if debug := report.get("debug"):
         notes += debug["passes"]
         culprit = debug["first_that_changed_the_numbers"]

@@ -6,9 +6,14 @@ import shlex
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from edgecc.errors import BuildError
 from edgecc.target import Artifact, Backend, Session, Target, this_arch
+from targets.tvm.refusal import NotInTvmError
+from targets.tvm.segmented_session import SegmentedSession
+from targets.tvm.segments import LISTING, build_segments
+from targets.tvm.session import TvmSession
 from targets.tvm.signature import Signature
 from targets.tvm.toolchain import glibc_for, installed_versions
 
@@ -28,8 +33,15 @@ class TvmBackend(Backend):
     """
 
     name = "tvm"
+    fallback = False
     summary = "Compiles to ARM or x86 machine code; runs without Python on the device"
     dynamic = False
+
+    def with_fallback(self) -> Backend:
+        """Return a backend that leaves to onnxruntime what TVM cannot take."""
+        backend = TvmBackend()
+        backend.fallback = True
+        return backend
 
     def versions(self) -> dict[str, str]:
         """Return the versions of TVM, its FFI, Zig and LLVM."""
@@ -46,17 +58,31 @@ class TvmBackend(Backend):
         with tempfile.TemporaryDirectory(prefix=".tvm-", dir=folder) as temporary:
             made = Path(temporary) / FOLDER
             made.mkdir()
-            signature = _build(model, target, made)
-            files = tuple(sorted(f"{FOLDER}/{path.name}" for path in made.iterdir()))
+            run, told = self._write(model, target, made)
+            files = tuple(sorted(f.relative_to(temporary).as_posix() for f in _files(made)))
             shutil.rmtree(folder / FOLDER, ignore_errors=True)
             made.replace(folder / FOLDER)
         return Artifact(
             backend=self.name,
             machine=target.machine,
             files=files,
-            run=run_command(signature),
-            details={"cpu": target.cpu, "glibc": target.glibc, "versions": versions},
+            run=run,
+            details={"cpu": target.cpu, "glibc": target.glibc, "versions": versions, **told},
         )
+
+    def _write(self, model: Path, target: Target, folder: Path) -> tuple[str, dict[str, Any]]:
+        """Write what the bundle needs; return the command that runs it, and what to report."""
+        try:
+            return run_command(_build(model, target, folder)), {}
+        except NotInTvmError:
+            if not self.fallback:
+                raise
+        for path in folder.iterdir():  # of the attempt to give TVM all of it
+            path.unlink()
+        from targets.tvm.frontend import read_model
+
+        signature, told = build_segments(read_model(model), target, folder)
+        return run_command(signature, "python3", f"{FOLDER}/run.py"), told
 
     def open(self, folder: Path, artifact: Artifact) -> Session:
         """Open `tvm/model.so` in this process, where it was built for this architecture."""
@@ -66,15 +92,17 @@ class TvmBackend(Backend):
                 hint=f"copy it to the device and run there, in its folder: {artifact.run}",
             )
         self.versions()
-        from targets.tvm.session import TvmSession
-
+        if f"{FOLDER}/{LISTING}" in artifact.files:
+            return SegmentedSession(folder / FOLDER)
         return TvmSession(folder / LIBRARY, Signature.read(folder / SIGNATURE))
 
 
-def run_command(signature: Signature) -> str:
-    """Return the command that runs the network from inside the bundle."""
+def run_command(signature: Signature, *program: str) -> str:
+    """Return the command that runs the network from inside the bundle, with `edgecc-run` or
+    another `program`.
+    """
     files = signature.files()
-    words = [RUNNER]
+    words = list(program or [RUNNER])
     for spec in signature.inputs:
         words += ["-i", f"{spec.name}=../{files[f'input {spec.name}']}"]
     return shlex.join([*words, "-o", ".."])
@@ -96,3 +124,7 @@ def _build(model: Path, target: Target, folder: Path) -> Signature:
     with tempfile.TemporaryDirectory(prefix="objects-", dir=folder.parent) as workspace:
         write_library(module, target, folder / "model.so", Path(workspace))
     return signature
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]

@@ -8,8 +8,9 @@ from typing import Any
 from edgecc.errors import BuildError
 from edgecc.target import Target
 from targets.tvm.core import core_of
-from targets.tvm.frontend import ELSEWHERE, last_line, quiet, reraise_interrupt
+from targets.tvm.frontend import last_line, quiet, reraise_interrupt
 from targets.tvm.lower import Lowered, lower
+from targets.tvm.refusal import NotInTvmError
 from targets.tvm.toolchain import llvm_target, narrow, zig_cc
 from targets.tvm.wide import beside
 
@@ -29,9 +30,8 @@ def write_library(module: Any, target: Target, library: Path, workspace: Path) -
             raise
         except Exception as error:  # TVM raises whatever its C++ or Python ran into
             reraise_interrupt(error)
-            raise BuildError(
-                f"TVM cannot compile the model for {target.name}: {last_line(error)}",
-                hint=ELSEWHERE,
+            raise NotInTvmError(
+                f"TVM cannot compile the model for {target.name}: {last_line(error)}"
             ) from error
 
         def link(output: str, objects: list[str], options: tuple[str, ...] = ()) -> None:

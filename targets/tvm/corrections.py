@@ -17,6 +17,7 @@ from onnx import NodeProto
 
 from edgecc.errors import BuildError
 from targets.tvm.facts import Facts, NodeChain, attributes_of, changed
+from targets.tvm.refusal import NotInTvmError
 from targets.tvm.resize import resize
 
 # TVM drops the other outputs, or returns a placeholder in their place.
@@ -46,9 +47,9 @@ def _drop_unused_outputs(node: NodeProto, used: set[str]) -> None:
         return
     for name in node.output[1:]:
         if name in used:
-            raise BuildError(
+            raise NotInTvmError(
                 f"{node.op_type} '{node.name}': TVM gives its first output only, '{name}' is used",
-                hint="--backend onnxruntime gives all of them",
+                nodes=[node.name],
             )
     del node.output[1:]
 

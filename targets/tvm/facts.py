@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 from onnx import NodeProto, helper, numpy_helper
 
-from edgecc.errors import BuildError
+from targets.tvm.refusal import NotInTvmError
 
 MOST_NUMBERS = 64  # in a constant that a correction may want to look into
 
@@ -55,22 +55,22 @@ class Facts:
         return cls(opset, shapes, types, small)
 
     def shape(self, node: NodeProto, name: str) -> tuple[int, ...]:
-        """Return a tensor's sizes. Errors: `BuildError` where they are not known."""
+        """Return a tensor's sizes. Errors: `NotInTvmError` where they are not known."""
         if name not in self.shapes:
-            raise BuildError(
+            raise NotInTvmError(
                 f"{node.op_type} '{node.name}': the shape of '{name}' is not static",
-                hint="--backend onnxruntime takes dynamic shapes",
+                nodes=[node.name],
             )
         return self.shapes[name]
 
     def constant(self, node: NodeProto, index: int) -> npt.NDArray[Any] | None:
-        """Return an optional input; None where it is left out. Errors: `BuildError` if computed."""
+        """Return an optional input; None if left out. Errors: `NotInTvmError` if computed."""
         if len(node.input) <= index or not node.input[index]:
             return None
         if node.input[index] not in self.constants:
-            raise BuildError(
+            raise NotInTvmError(
                 f"{node.op_type} '{node.name}': its input '{node.input[index]}' is not a constant",
-                hint="--backend onnxruntime takes it",
+                nodes=[node.name],
             )
         return self.constants[node.input[index]]
 

@@ -12,18 +12,17 @@ from typing import Any
 
 import onnx
 import onnx.inliner
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import DecodeError
 
 from edgecc.errors import BuildError
 from targets.tvm.clipped_take import clip_takes
 from targets.tvm.corrections import corrected
 from targets.tvm.facts import Facts
+from targets.tvm.inference import with_shapes
+from targets.tvm.refusal import NotInTvmError
 from targets.tvm.signature import Signature
 
-ELSEWHERE = "--backend onnxruntime runs it on the same boards"
 OLDEST_OPSET = 7
-# ONNX knows no shape behind these, which is their input's.
-NO_INFERENCE = ("GroupNormalization", "MeanVarianceNormalization")
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -38,13 +37,13 @@ def to_relax(model: onnx.ModelProto) -> Any:
     """Return `model` as a Relax module (`tvm.IRModule`) whose function is `main`.
 
     It takes the inputs and returns the outputs in the model's order, weights are constants.
-    Errors: `BuildError`, naming every operator that TVM cannot take.
+    Errors: `NotInTvmError`, naming every operator that TVM cannot take; other `BuildError`s.
     """
     opset = opset_of(model)
-    model = _expand_functions(model)
+    model = expand_functions(model)
     _refuse_unknown(model)
     signature = Signature.of_model(model)
-    facts = Facts.of_model(_with_shapes(model), opset)
+    facts = Facts.of_model(with_shapes(model), opset)
     module = _import(corrected(model, facts), opset)
     _check_outputs(module, signature)
     return clip_takes(module)
@@ -79,7 +78,7 @@ def _known_operators() -> set[str]:
     return set(onnx_frontend._get_convert_map())
 
 
-def _unknown(model: onnx.ModelProto) -> dict[str, list[str]]:
+def unknown_operators(model: onnx.ModelProto) -> dict[str, list[str]]:
     """Return every operator that TVM cannot take, with the names of its nodes."""
     known = _known_operators()
     found: dict[str, list[str]] = {}
@@ -91,11 +90,11 @@ def _unknown(model: onnx.ModelProto) -> dict[str, list[str]]:
     return found
 
 
-def _expand_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+def expand_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace operators that ONNX itself defines by others (Celu, Swish) by that definition."""
     defined = [
         ("", kind)
-        for kind in _unknown(model)
+        for kind in unknown_operators(model)
         if onnx.defs.has(kind)
         and (
             (schema := onnx.defs.get_schema(kind, opset_of(model))).has_function  # type: ignore[attr-defined]
@@ -108,31 +107,19 @@ def _expand_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _refuse_unknown(model: onnx.ModelProto) -> None:
-    unknown = _unknown(model)
+    unknown = unknown_operators(model)
     if not unknown:
         return
-    kinds = "; ".join(f"{kind} ({_some(nodes)})" for kind, nodes in sorted(unknown.items()))
+    kinds = "; ".join(f"{kind} ({some(nodes)})" for kind, nodes in sorted(unknown.items()))
     plural = "operators" if len(unknown) > 1 else "the operator"
-    raise BuildError(f"TVM cannot take {plural} {kinds}", hint=ELSEWHERE)
+    nodes = [name for names in unknown.values() for name in names]
+    raise NotInTvmError(f"TVM cannot take {plural} {kinds}", nodes=nodes)
 
 
-def _some(nodes: list[str]) -> str:
+def some(nodes: list[str]) -> str:
+    """Return names in quotes, of many the first three."""
     shown = ", ".join(f"'{name}'" for name in nodes[:3])
     return shown if len(nodes) <= 3 else f"{shown} and {len(nodes) - 3} more"
-
-
-def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model of the same tensors, every shape that ONNX can infer in its `value_info`."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for node in copy.graph.node:
-        if node.op_type in NO_INFERENCE:
-            node.op_type = "Identity"
-            del node.input[1:], node.attribute[:]
-    try:
-        return onnx.shape_inference.infer_shapes(copy, data_prop=True)
-    except (onnx.shape_inference.InferenceError, EncodeError, ValueError) as error:
-        raise BuildError(f"ONNX cannot infer the model's shapes: {last_line(error)}") from error
 
 
 def _import(model: onnx.ModelProto, opset: int) -> Any:
@@ -145,11 +132,9 @@ def _import(model: onnx.ModelProto, opset: int) -> Any:
             reraise_interrupt(error)
             failed = re.search(r"Error converting operator (\w+)", printed.getvalue())
             kind = failed[1] if failed else None
-            nodes = _some([node.name for node in model.graph.node if node.op_type == kind])
+            nodes = some([node.name for node in model.graph.node if node.op_type == kind])
             where = f"{kind} ({nodes})" if kind else "the model"
-            raise BuildError(
-                f"TVM cannot import {where}: {last_line(error)}", hint=ELSEWHERE
-            ) from error
+            raise NotInTvmError(f"TVM cannot import {where}: {last_line(error)}") from error
 
 
 @contextlib.contextmanager
@@ -168,9 +153,9 @@ def _check_outputs(module: Any, signature: Signature) -> None:
     for spec, field in zip(signature.outputs, fields, strict=True):
         sizes = getattr(getattr(field, "shape", None), "values", None)
         if sizes is None or not all(hasattr(size, "value") for size in sizes):
-            raise BuildError(f"TVM cannot tell the shape of the output {spec}", hint=ELSEWHERE)
+            raise NotInTvmError(f"TVM cannot tell the shape of the output {spec}")
         shape = tuple(int(size) for size in sizes)
         dtype = str(field.dtype.dtype)
         if (shape, dtype) != (spec.shape, spec.dtype):
             made = "x".join(map(str, shape)) or "scalar"
-            raise BuildError(f"TVM makes {dtype} {made} of the output {spec}", hint=ELSEWHERE)
+            raise NotInTvmError(f"TVM makes {dtype} {made} of the output {spec}")

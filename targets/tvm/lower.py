@@ -51,7 +51,8 @@ def lower(module: Any, core: Core, target: Any, *, winograd: bool = True) -> Low
         module = in_blocks(module, core, RULES, winograd=winograd)
         module = tvm.transform.Sequential(fuse)(module)
         module = tvm.transform.Sequential(tidy)(paired(module, core))
-    done, left = [], []
+    done: list[str] = []
+    left: list[str] = []
     for variable, function in list(module.functions_items()):
         if isinstance(function, tvm.tirx.PrimFunc):
             found = scheduled(function, core)

@@ -26,13 +26,16 @@ class TvmSession(Session):
     def __init__(self, library: Path, signature: Signature) -> None:
         check_library(library)
         import tvm
+        import tvm_ffi
         from tvm.runtime.vm import VirtualMachine
 
         self.inputs = signature.inputs
         self.outputs = signature.outputs
         self._lock = threading.Lock()  # a virtual machine keeps one set of registers
         try:
-            self._vm: Any = VirtualMachine(tvm.runtime.load_module(str(library)), tvm.cpu())
+            # TVM's own load_module keeps what it loads, weights too, until the process ends.
+            self._library: Any = tvm_ffi.load_module(library, keep_module_alive=False)
+            self._vm: Any = VirtualMachine(self._library, tvm.cpu())
             self._main: Any = self._vm["main"]
         except (RuntimeError, ValueError, AttributeError) as error:
             line = next(iter(str(error).splitlines()), type(error).__name__)
@@ -55,7 +58,9 @@ class TvmSession(Session):
     def close(self) -> None:
         """Release the network's memory."""
         with self._lock:
-            self._vm = self._main = None
+            self._main = None
+            self._vm = None
+            self._library = None  # last: what it loaded is code of the others
 
 
 def check_library(path: Path) -> None:

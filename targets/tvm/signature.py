@@ -17,6 +17,7 @@ import onnx
 
 from edgecc.errors import BuildError
 from edgecc.target import TensorSpec
+from targets.tvm.refusal import NotInTvmError
 
 TYPES = frozenset(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)) | {
     "bool",
@@ -37,10 +38,10 @@ class Signature:
 
     @classmethod
     def of_model(cls, model: onnx.ModelProto) -> Signature:
-        """Read it from a model. Errors: `BuildError` for what a C program cannot be given."""
+        """Read it from a model. Errors: `NotInTvmError` for what a C program cannot be given."""
         weights = {tensor.name for tensor in model.graph.initializer}
         inputs = [value for value in model.graph.input if value.name not in weights]
-        return cls(tuple(map(_spec, inputs)), tuple(map(_spec, model.graph.output)))
+        return cls(tuple(map(compiled_spec, inputs)), tuple(map(compiled_spec, model.graph.output)))
 
     @classmethod
     def read(cls, path: Path) -> Signature:
@@ -84,28 +85,41 @@ class Signature:
         path.write_text("".join(lines), "utf-8")
 
 
-def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
-    tensor = value.type.tensor_type
-    name = value.name
-    if not name.isprintable() or len(name.encode()) > LONGEST_NAME:
-        raise BuildError(f"the tensor {name!r} has a name that does not fit on a line")
+def spec_of(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Return a tensor's type and sizes as the model has them.
+
+    Errors: `NotInTvmError` for what is no tensor of a known rank.
+    """
+    kind, tensor = value.type.WhichOneof("value"), value.type.tensor_type
+    if kind not in (None, "tensor_type"):
+        raise NotInTvmError(f"'{value.name}' is no tensor but a {kind.removesuffix('_type')}")
     if not tensor.HasField("shape"):
-        raise BuildError(f"the tensor '{name}' has no shape", hint="--backend onnxruntime takes it")
+        raise NotInTvmError(f"the tensor '{value.name}' has no shape")
     shape = tuple(
         size.dim_value if size.HasField("dim_value") else size.dim_param or None
         for size in tensor.shape.dim
     )
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-    spec = TensorSpec(name, dtype, shape)
-    if 0 in shape:
-        raise BuildError(f"{spec} is an empty tensor, which TVM takes for one of unknown size")
+    return TensorSpec(value.name, dtype, shape)
+
+
+def compiled_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Return what a compiled network takes or returns.
+
+    Errors: `NotInTvmError` for what TVM or a C program cannot be given.
+    """
+    spec = spec_of(value)
+    if not value.name.isprintable() or len(value.name.encode()) > LONGEST_NAME:
+        raise NotInTvmError(f"the tensor {value.name!r} has a name that does not fit on a line")
+    if 0 in spec.shape:
+        raise NotInTvmError(f"{spec} is an empty tensor, which TVM takes for one of unknown size")
     if not spec.is_static:
-        raise BuildError(
+        raise NotInTvmError(
             f"TVM is given static shapes only, and {spec} is not", hint="fix it with --shape"
         )
-    if dtype not in TYPES or len(shape) > MOST_DIMENSIONS:
-        raise BuildError(
-            f"the TVM runner cannot pass {spec}",
-            hint=f"it takes at most {MOST_DIMENSIONS} dimensions of {', '.join(sorted(TYPES))}",
+    if spec.dtype not in TYPES or len(spec.shape) > MOST_DIMENSIONS:
+        raise NotInTvmError(
+            f"the TVM runner cannot pass {spec}: it takes at most {MOST_DIMENSIONS} dimensions of "
+            + ", ".join(sorted(TYPES))
         )
     return spec

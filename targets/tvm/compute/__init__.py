@@ -1,1 +1,1 @@
-"""What is computed, as TVM tensor expressions: the shapes are blocked, the schedules are elsewhere."""
+"""What is computed, as tensor expressions of TVM."""

@@ -67,4 +67,5 @@ def shares(
         at = starts[:, None] + taps
         low, high = (-before, sizes[axis] + after) if padding else (0, sizes[axis])
         counts.append(((at >= low) & (at < high)).sum(axis=1))
-    return (1 / np.outer(*counts)).astype(np.float32)
+    found: npt.NDArray[np.float32] = (1 / np.outer(*counts)).astype(np.float32)
+    return found

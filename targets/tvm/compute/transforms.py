@@ -44,7 +44,7 @@ def unpacked(x: Any, *places: Any, channels: int, flat: bool) -> Any:
 
 
 def reordered(x: Any, places: Any) -> Any:
-    """Return (N, blocks, H, W, lanes) in other slots: `places` (blocks, lanes) is each one's old."""
+    """Return (N, blocks, H, W, lanes) in other slots: `places` (blocks, lanes) are the old."""
     from tvm import te
 
     batch, _, height, width, held = (int(size) for size in x.shape)

@@ -20,6 +20,7 @@ class Window:
 
     @property
     def pointwise(self) -> bool:
+        """Whether each output reads one input of each channel."""
         return self.taps == (1, 1) and not any(self.pads)
 
     def reach(self, axis: int, outputs: int) -> int:
@@ -28,13 +29,10 @@ class Window:
         return last + self.dilations[axis] * (self.taps[axis] - 1) + 1
 
     def outputs(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of what is computed from such a map."""
         top, left, bottom, right = self.pads
-        found = [
-            (size + more - self.dilations[axis] * (self.taps[axis] - 1) - 1) // self.strides[axis]
-            + 1
-            for axis, (size, more) in enumerate(((height, top + bottom), (width, left + right)))
-        ]
-        return found[0], found[1]
+        rows = (height + top + bottom - self.reach(0, 1)) // self.strides[0] + 1
+        return rows, (width + left + right - self.reach(1, 1)) // self.strides[1] + 1
 
     def padded(self, x: Any, rows: int, columns: int, value: float = 0.0) -> Any:
         """Return `x` (N, blocks, H, W, lanes or none) with all that so many outputs read."""

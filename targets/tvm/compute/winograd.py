@@ -2,8 +2,8 @@
 
 Paper: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.
 F(m x m, 3 x 3) computes m x m outputs from (m + 2)^2 products for each pair of channels, where the
-sum over the window takes 9 m^2: 2.25 times fewer for m = 2, 4 times fewer for m = 4. Along one axis,
-F(m, 3) computes m outputs from m + 2 products in place of 3 m.
+sum over the window takes 9 m^2: 2.25 times fewer for m = 2, 4 times fewer for m = 4. Along
+one axis, F(m, 3) computes m outputs from m + 2 products in place of 3 m.
 """
 
 from __future__ import annotations
@@ -76,47 +76,48 @@ def transformed_weights(w: npt.NDArray[Any], outputs: tuple[int, int]) -> npt.ND
     in blocks, in lanes, out lanes)."""
     down, along = (np.array(_WEIGHTS[m]) for m in outputs)
     points = np.einsum("ar,bs,oirskc->aboikc", down, along, w.astype(np.float64))
-    return points.reshape(-1, *points.shape[2:]).astype(np.float32)
+    found: npt.NDArray[np.float32] = points.reshape(-1, *points.shape[2:]).astype(np.float32)
+    return found
 
 
 def winograd(x: Any, u: Any, *, window: Window, groups: int, form: Form) -> Any:
     """A convolution of stride 1: data (N, in blocks, H, W, lanes), weights as transformed."""
     from tvm import te
 
-    (m, l), chunk, tile = form.outputs, form.chunk, form.tile
-    (p_m, p_l) = points(m), points(l)
+    (m, q), chunk, tile = form.outputs, form.chunk, form.tile
+    p_m, p_q = points(m), points(q)
     batch, held, height, width, within = (int(size) for size in x.shape)
     _, blocks, inputs, _, lanes = (int(size) for size in u.shape)
     rows, columns = window.outputs(height, width)
-    high, wide = -(-rows // (m * chunk)) * chunk, -(-columns // (l * tile.columns)) * tile.columns
-    source = window.padded(x, high * m, wide * l)
+    high, wide = -(-rows // (m * chunk)) * chunk, -(-columns // (q * tile.columns)) * tile.columns
+    source = window.padded(x, high * m, wide * q)
 
     def down(n: Any, o: Any, y: Any, z: Any, i: Any, b: Any, k: Any) -> Any:
-        return _row(_DATA[m], i, lambda a: source[n, o, y * m + a, z * l + b, k])
+        return _row(_DATA[m], i, lambda a: source[n, o, y * m + a, z * q + b, k])
 
-    first = te.compute((batch, held, high, wide, p_m, p_l, within), down, name=TRANSFORM[0])
+    first = te.compute((batch, held, high, wide, p_m, p_q, within), down, name=TRANSFORM[0])
 
     def along(n: Any, y: Any, p: Any, o: Any, z: Any, k: Any) -> Any:
-        return _row(_DATA[l], p % p_l, lambda b: first[n, o, y, z, p // p_l, b, k])
+        return _row(_DATA[q], p % p_q, lambda b: first[n, o, y, z, p // p_q, b, k])
 
-    tiles = te.compute((batch, high, p_m * p_l, held, wide, within), along, name=TRANSFORM[1])
+    tiles = te.compute((batch, high, p_m * p_q, held, wide, within), along, name=TRANSFORM[1])
     o, k = te.reduce_axis((0, inputs), "i"), te.reduce_axis((0, within), "k")
 
     def multiplied(n: Any, y: Any, p: Any, b: Any, z: Any, c: Any) -> Any:
         block = o if groups == 1 else b // (blocks // groups) * inputs + o
         return te.sum(tiles[n, y, p, block, z, k] * u[p, b, o, k, c], axis=[o, k])
 
-    attrs = {**attributes(tile, "winograd", chunk), OUTPUTS: [m, l]}
-    shape = (batch, high, p_m * p_l, blocks, wide, lanes)
+    attrs = {**attributes(tile, "winograd", chunk), OUTPUTS: [m, q]}
+    shape = (batch, high, p_m * p_q, blocks, wide, lanes)
     made = te.compute(shape, multiplied, name=TRANSFORM[2], attrs=attrs)
 
     def up(n: Any, b: Any, y: Any, z: Any, v: Any, j: Any, c: Any) -> Any:
-        return _row(_PRODUCTS[m], v, lambda i: made[n, y, i * p_l + j, b, z, c])
+        return _row(_PRODUCTS[m], v, lambda i: made[n, y, i * p_q + j, b, z, c])
 
-    last = te.compute((batch, blocks, high, wide, m, p_l, lanes), up, name=TRANSFORM[3])
+    last = te.compute((batch, blocks, high, wide, m, p_q, lanes), up, name=TRANSFORM[3])
 
     def across(n: Any, b: Any, y: Any, z: Any, c: Any) -> Any:
-        return _row(_PRODUCTS[l], z % l, lambda j: last[n, b, y // m, z // l, y % m, j, c])
+        return _row(_PRODUCTS[q], z % q, lambda j: last[n, b, y // m, z // q, y % m, j, c])
 
     return te.compute((batch, blocks, rows, columns, lanes), across, name="winograd")
 

@@ -30,10 +30,12 @@ class Blocked:
 
     @property
     def blocks(self) -> int:
+        """How many vectors a pixel takes."""
         return len(self.order) // self.lanes
 
     @property
     def channels(self) -> int:
+        """How many channels lie in the slots."""
         return sum(channel != EMPTY for channel in self.order)
 
     @property
@@ -56,9 +58,6 @@ class Blocked:
     def like(self, value: Any) -> Blocked:
         """Return another value of the same layout."""
         return Blocked(value, self.order, self.lanes, self.flat)
-
-    def same_layout(self, other: Blocked) -> bool:
-        return (self.order, self.lanes) == (other.order, other.lanes)
 
 
 def lanes_for(channels: int, widest: int) -> int:

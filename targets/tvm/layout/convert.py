@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecc.target import Core
-from targets.tvm.compute.transforms import packed, reordered, unpacked
+from targets.tvm.compute.transforms import packed, reordered
 from targets.tvm.layout.blocked import Blocked, in_order, lanes_for
 
 Rule = Callable[["Converter", Any], "Blocked | None"]
@@ -59,13 +59,13 @@ class Converter:
         if found is not None:
             return self.reorder(found, order, lanes)
         whole, shape = self.plain(operand), sizes(operand)
-        flat = shape is not None and len(shape) == 2
-        if flat:
+        flat = False
+        if shape is not None and len(shape) == 2:
+            flat = True
             whole = self.emit(relax.op.reshape(whole, (*shape, 1, 1)))
         made = Blocked(None, order, lanes, flat)
-        table = (
-            [] if made.plain else [self.constant(np.reshape(order, (-1, lanes)).astype("int32"))]
-        )
+        slots = np.reshape(np.asarray(order, np.int32), (-1, lanes))
+        table = [] if made.plain else [self.constant(slots)]
         options = {"channels": made.channels, "blocks": made.blocks, "lanes": lanes}
         return made.like(self.emit(self.te(packed, whole, *table, **options)))
 
@@ -83,6 +83,7 @@ class Converter:
         return in_order(channels, lanes), lanes
 
     def te(self, compute: Callable[..., Any], *operands: Any, **options: Any) -> Any:
+        """Return the call of a function that computes so, with `options` that are known now."""
         return self.builder.call_te(
             lambda *tensors: compute(*tensors, **options),
             *operands,
@@ -90,6 +91,7 @@ class Converter:
         )
 
     def emit(self, call: Any) -> Any:
+        """Return the variable that holds what `call` gives."""
         return self.builder.emit(call)
 
     def fields(self, operand: Any) -> list[Any]:
@@ -101,6 +103,7 @@ class Converter:
         return list(operand.fields) if isinstance(operand, relax.Tuple) else []
 
     def constant(self, values: npt.NDArray[Any]) -> Any:
+        """Return `values` as part of the network."""
         from tvm import relax
 
         return relax.const(np.ascontiguousarray(values))
@@ -151,6 +154,7 @@ def in_blocks(module: Any, core: Core, rules: dict[str, Rule], *, winograd: bool
 
 
 def is_var(operand: Any) -> bool:
+    """Whether `operand` stands for the result of another call, or an input."""
     from tvm import relax
 
     return isinstance(operand, relax.Var)

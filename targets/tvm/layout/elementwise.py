@@ -35,6 +35,7 @@ FULL = ["relax.sqrt", "relax.rsqrt", "relax.power", "relax.log"]
 
 
 def elementwise(convert: Converter, call: Any) -> Blocked | None:
+    """What is computed number by number, one of its operands blocked already."""
     from tvm import relax
 
     layouts = [found for operand in call.args if (found := convert.blocked(operand))]
@@ -67,10 +68,10 @@ def _operand(convert: Converter, operand: Any, like: Blocked, shape: tuple[int, 
         if values.shape[1] == 1:
             return convert.constant(values[..., None])
         values = arranged(values, like.order, axis=1, fill=1)
-        n, _, h, w = values.shape
-        return convert.constant(
-            values.reshape(n, like.blocks, like.lanes, h, w).transpose(0, 1, 3, 4, 2)
+        blocks = values.reshape(
+            len(values), like.blocks, like.lanes, values.shape[2], values.shape[3]
         )
+        return convert.constant(blocks.transpose(0, 1, 3, 4, 2))
     if len(found) != len(shape):
         return None
     if found[1] == shape[1]:

@@ -22,9 +22,11 @@ class Body:
         return list(self.schedule.get_child_blocks(self.schedule.get_sblock("root")))
 
     def name(self, block: Any) -> str:
+        """Return the name that the tensor expression gave."""
         return str(self.schedule.get(block).name_hint)
 
     def annotation(self, block: Any, key: str) -> Any:
+        """Return what the tensor expression says under `key`, None where it says nothing."""
         return self.schedule.get(block).annotations.get(key)
 
     def is_spatial(self, block: Any) -> bool:
@@ -79,6 +81,7 @@ class Body:
         self.schedule.vectorize(self.schedule.get_loops(block)[-1])
 
     def unrolled(self, loops: list[Any]) -> None:
+        """Unroll all of `loops` but the last, which becomes a vector."""
         *outer, lane = loops
         for loop in outer:
             self.schedule.unroll(loop)

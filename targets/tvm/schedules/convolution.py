@@ -1,4 +1,4 @@
-"""A convolution in blocks: sums in registers, channels as vectors, what follows done on the tile."""
+"""A convolution in blocks: sums in registers, channels as vectors."""
 
 from __future__ import annotations
 

@@ -37,17 +37,17 @@ def winograd_form(
     direct = taps * inputs * _steps(core, blocks, rows, columns)
     direct = groups * (direct + _streaming(core, taps * inputs * blocks, 1))
     best, found = GAIN * direct, None
-    for m, l in SHAPES[window.taps]:
-        high, wide, products = -(-rows // m), -(-columns // l), points(m) * points(l)
+    for m, q in SHAPES[window.taps]:
+        high, wide, products = -(-rows // m), -(-columns // q), points(m) * points(q)
         taken = products * inputs * _steps(core, blocks, high, wide)
-        taken += high * wide * _transforms(core, (m, l), inputs, blocks)
+        taken += high * wide * _transforms(core, (m, q), inputs, blocks)
         row = groups * products * (inputs + blocks * core.lanes) * wide * 4
         for chunk in (size for size in range(1, high + 1) if high % size == 0):
             weights = _streaming(core, products * inputs * blocks, high // chunk)
             moved = high * row / SPILLED if chunk * row > core.l2_kb * 1024 / 2 else 0.0
             if groups * (taken + weights) + moved < best:
                 best = groups * (taken + weights) + moved
-                found = Form((m, l), chunk, register_tile(core, blocks, chunk, wide))
+                found = Form((m, q), chunk, register_tile(core, blocks, chunk, wide))
     return found
 
 

@@ -1,4 +1,4 @@
-"""A depthwise convolution and the pointwise one behind it, by rows: what lies between stays near."""
+"""A depthwise convolution and the pointwise one behind it, row by row."""
 
 from __future__ import annotations
 

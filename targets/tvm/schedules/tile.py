@@ -20,6 +20,7 @@ class Tile:
 
     @property
     def sums(self) -> int:
+        """How many vectors are added up at once."""
         return self.blocks * self.rows * self.columns
 
 

@@ -22,11 +22,11 @@ def schedule_winograd(body: Body, products: Any) -> None:
     last = body.inline_after(rows)
     tile = [int(size) for size in body.annotation(products, TILE)]
     chunk = int(body.annotation(products, CHUNK))
-    m, l = (int(size) for size in body.annotation(products, OUTPUTS))
+    m, q = (int(size) for size in body.annotation(products, OUTPUTS))
 
     batch, block, y, z, lane = schedule.get_loops(last)
     chunks, high, inner_y = schedule.split(y, [None, chunk, m])
-    wide, inner_z = schedule.split(z, [None, l])
+    wide, inner_z = schedule.split(z, [None, q])
     schedule.reorder(batch, chunks, block, high, wide, inner_y, inner_z, lane)
     schedule.compute_at(rows, wide, preserve_unit_loops=True)
     schedule.set_scope(rows, 0, "local")

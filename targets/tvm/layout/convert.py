@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecc.target import Core
-from targets.tvm.compute.transforms import packed, reordered
+from targets.tvm.compute.transforms import packed, reordered, unpacked
 from targets.tvm.layout.blocked import Blocked, in_order, lanes_for
 
 Rule = Callable[["Converter", Any], "Blocked | None"]

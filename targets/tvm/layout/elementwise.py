@@ -63,15 +63,7 @@ def _operand(convert: Converter, operand: Any, like: Blocked, shape: tuple[int, 
         return None
     values = number(operand)
     if values is not None:
-        rank = len(shape)
-        values = values.reshape([1] * (rank - values.ndim) + [*values.shape] + [1] * (4 - rank))
-        if values.shape[1] == 1:
-            return convert.constant(values[..., None])
-        values = arranged(values, like.order, axis=1, fill=1)
-        blocks = values.reshape(
-            len(values), like.blocks, like.lanes, values.shape[2], values.shape[3]
-        )
-        return convert.constant(blocks.transpose(0, 1, 3, 4, 2))
+        return convert.constant(_spread(values, like, len(shape)))
     if len(found) != len(shape):
         return None
     if found[1] == shape[1]:
@@ -81,3 +73,14 @@ def _operand(convert: Converter, operand: Any, like: Blocked, shape: tuple[int, 
             relax.op.reshape(convert.plain(operand), (*found, *[1] * (5 - len(found))))
         )
     return None
+
+
+def _spread(values: Any, like: Blocked, rank: int) -> Any:
+    """Return a constant that spreads over a tensor of this layout, (N, blocks, H, W, lanes)."""
+    values = values.reshape([1] * (rank - values.ndim) + [*values.shape] + [1] * (4 - rank))
+    if values.shape[1] == 1:
+        return values[..., None]
+    slots = arranged(values, like.order, axis=1, fill=1)
+    count, _, high, wide = slots.shape
+    blocks = slots.reshape(count, like.blocks, like.lanes, high, wide)
+    return blocks.transpose(0, 1, 3, 4, 2)

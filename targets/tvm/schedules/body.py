@@ -18,8 +18,17 @@ class Body:
         self.schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
 
     def blocks(self) -> list[Any]:
-        """Return the function's blocks in the order in which they are computed."""
-        return list(self.schedule.get_child_blocks(self.schedule.get_sblock("root")))
+        """Return the function's blocks in the order in which they are computed.
+
+        None where the function is made of loops alone, as a cumulative sum.
+        """
+        from tvm import s_tir
+
+        try:
+            root = self.schedule.get_sblock("root")
+        except s_tir.ScheduleError:
+            return []
+        return list(self.schedule.get_child_blocks(root))
 
     def name(self, block: Any) -> str:
         """Return the name that the tensor expression gave."""
@@ -60,6 +69,15 @@ class Body:
         blocks = self.blocks()
         at = [self.name(block) for block in blocks].index(self.name(anchor))
         return blocks[:at]
+
+    def moved(self, blocks: list[Any]) -> None:
+        """Schedule a function that computes number by number: as few loop nests as there can be."""
+        for block in blocks[:-1]:
+            if self.schedule.get_consumers(block):
+                self.schedule.compute_inline(block)
+            else:
+                self.injective(block)
+        self.injective(blocks[-1])
 
     def injective(self, block: Any) -> None:
         """Outer loops in parallel, the last one as vectors."""

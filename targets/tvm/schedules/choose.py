@@ -11,26 +11,29 @@ from targets.tvm.schedules.convolution import schedule_convolution
 from targets.tvm.schedules.pair import schedule_pair
 from targets.tvm.schedules.winograd import schedule_winograd
 
-SCHEDULES = {"winograd": schedule_winograd}
+SCHEDULES = {
+    ("winograd",): schedule_winograd,
+    ("on_lanes", "pointwise"): schedule_pair,
+    **{(kind,): schedule_convolution for kind in ("dense", "pointwise", "on_lanes", "pool")},
+}
+"""By what the blocks of a function compute, in their order."""
 
 
 def scheduled(function: Any, core: Core) -> Any | None:
     """Return `function` with its loops in order, or None where no schedule fits it."""
+    from tvm import s_tir
+
     body = Body(function, core)
     blocks = body.blocks()
     anchors = [block for block in blocks if body.annotation(block, KIND) is not None]
-    if len(anchors) == 1:
-        kind = str(body.annotation(anchors[0], KIND))
-        SCHEDULES.get(kind, schedule_convolution)(body, anchors[0])
-    elif [str(body.annotation(anchor, KIND)) for anchor in anchors] == ["on_lanes", "pointwise"]:
-        schedule_pair(body, *anchors)
-    elif blocks and all(body.is_spatial(block) for block in blocks):
-        for block in blocks[:-1]:
-            if body.schedule.get_consumers(block):
-                body.schedule.compute_inline(block)
-            else:
-                body.injective(block)
-        body.injective(blocks[-1])
-    else:
+    kinds = tuple(str(body.annotation(anchor, KIND)) for anchor in anchors)
+    try:
+        if kinds in SCHEDULES:
+            SCHEDULES[kinds](body, *anchors)
+        elif blocks and all(body.is_spatial(block) for block in blocks):
+            body.moved(blocks)
+        else:
+            return None
+    except s_tir.ScheduleError:
         return None
     return body.schedule.mod["main"].with_attr("tirx.is_scheduled", True)

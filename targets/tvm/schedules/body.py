@@ -20,7 +20,7 @@ class Body:
     def blocks(self) -> list[Any]:
         """Return the function's blocks in the order in which they are computed.
 
-        None where the function is made of loops alone, as a cumulative sum.
+        There are none where the function is made of loops alone, as a cumulative sum.
         """
         from tvm import s_tir
 

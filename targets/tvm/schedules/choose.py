@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from edgecc.target import Core
@@ -11,7 +12,7 @@ from targets.tvm.schedules.convolution import schedule_convolution
 from targets.tvm.schedules.pair import schedule_pair
 from targets.tvm.schedules.winograd import schedule_winograd
 
-SCHEDULES = {
+SCHEDULES: dict[tuple[str, ...], Callable[..., None]] = {
     ("winograd",): schedule_winograd,
     ("on_lanes", "pointwise"): schedule_pair,
     **{(kind,): schedule_convolution for kind in ("dense", "pointwise", "on_lanes", "pool")},

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecc.target import Core
+from targets.tvm.compute.shuffle import SCHEDULED
 from targets.tvm.layout.convert import in_blocks
 from targets.tvm.layout.rules import RULES
 from targets.tvm.pairs import paired
@@ -55,7 +56,8 @@ def lower(module: Any, core: Core, target: Any, *, winograd: bool = True) -> Low
     left: list[str] = []
     for variable, function in list(module.functions_items()):
         if isinstance(function, tvm.tirx.PrimFunc):
-            found = scheduled(function, core)
+            ready = bool(function.attrs.get(SCHEDULED, False))
+            found = function if ready else scheduled(function, core)
             (left if found is None else done).append(str(variable.name_hint))
             if found is not None:
                 module[variable] = found

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecc.target import Core
-from targets.tvm.compute.transforms import packed, reordered, unpacked
+from targets.tvm.compute.shuffle import shuffle
+from targets.tvm.compute.transforms import packed, unpacked
 from targets.tvm.layout.blocked import Blocked, in_order, lanes_for
 
 Rule = Callable[["Converter", Any], "Blocked | None"]
@@ -74,9 +75,18 @@ class Converter:
         """Return the same channels in another layout; an empty slot gets any of them."""
         if (given.order, given.lanes) == (order, lanes):
             return given
-        places = given.places()[np.maximum(order, 0)].reshape(-1, lanes)
-        value = self.emit(self.te(reordered, given.value, self.constant(places)))
-        return Blocked(value, order, lanes, given.flat)
+        return self.gather(given, given.places()[np.maximum(order, 0)], order, lanes)
+
+    def gather(self, given: Blocked, slots: Any, order: tuple[int, ...], lanes: int) -> Blocked:
+        """Return what lies in these `slots` of `given`, in this layout."""
+        from tvm import relax
+
+        batch, _, high, wide, held = (int(size) for size in given.value.ty.shape.values)
+        function = shuffle((batch, given.blocks, high, wide, held), slots.reshape(-1, lanes))
+        name = self.builder.add_func(function, "reordered")
+        shape = (batch, len(order) // lanes, high, wide, lanes)
+        made = relax.call_tir(name, [given.value], relax.TensorType(shape, "float32"))
+        return Blocked(self.emit(made), order, lanes, given.flat)
 
     def layout(self, channels: int) -> tuple[tuple[int, ...], int]:
         """Return the usual layout of so many channels."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from targets.tvm.compute.transforms import reordered
 from targets.tvm.layout.blocked import EMPTY, Blocked, arranged
 from targets.tvm.layout.convert import Converter, number, sizes
 
@@ -83,6 +82,5 @@ def take(convert: Converter, call: Any) -> Blocked | None:
         numbers = {int(channel): i for i, channel in enumerate(taken)}
         return Blocked(given.value, tuple(numbers.get(c, EMPTY) for c in given.order), given.lanes)
     order, lanes = convert.layout(len(taken))
-    places = arranged(given.places()[taken], order, axis=0).reshape(-1, lanes)
-    value = convert.emit(convert.te(reordered, given.value, convert.constant(places)))
-    return Blocked(value, order, lanes)
+    slots = arranged(given.places()[taken], order, axis=0)
+    return convert.gather(given, slots, order, lanes)

@@ -37,8 +37,8 @@ def winograd_form(
     network_bytes: int = 0,
 ) -> Form | None:
     """Return how to compute a convolution by Winograd, None where the sum over the window is as
-    fast. Each of its groups reads `inputs` channels and gives `blocks` blocks; `network_bytes` is the
-    size of all weights of the network."""
+    fast. Each of its groups reads `inputs` channels and gives `blocks` blocks; `network_bytes` is
+    the size of all weights of the network."""
     if window.taps not in SHAPES or window.strides != (1, 1) or window.dilations != (1, 1):
         return None
     first = COLD if network_bytes > LARGE * core.l2_kb * 1024 else STREAMED
@@ -76,8 +76,8 @@ def _steps(core: Core, blocks: int, rows: int, columns: int) -> float:
 
 
 def _streaming(core: Core, vectors: int, times: int, first: float) -> float:
-    """Return the cycles in which so many vectors of weights are read so many times, the first time at
-    `first` bytes a cycle."""
+    """Return the cycles in which so many vectors of weights are read so many times, the first time
+    at `first` bytes a cycle."""
     size = vectors * core.lanes * 4
     again = (times - 1) / STREAMED if size > core.l2_kb * 1024 / 2 else 0.0
     return size * (1 / first + again)

@@ -12,7 +12,7 @@ from typing import Any
 from edgecc.target import Core
 from targets.tvm.compute.convolution import CROPPED, KIND
 from targets.tvm.compute.window import PADDED
-from targets.tvm.layout.convert import sizes
+from targets.tvm.layout.convert import readers, sizes
 from targets.tvm.schedules.body import Body
 
 
@@ -24,7 +24,7 @@ def paired(module: Any, core: Core) -> Any:
 
     kinds = {v: _kind(f, core) for v, f in module.functions_items() if _is_loops(f)}
     call_tir = tvm.ir.Op.get("relax.call_tir")
-    uses = _uses(module["main"])
+    uses = readers(module["main"])
 
     @mutator
     class Pairs(PyExprMutator):  # type: ignore[misc]
@@ -97,16 +97,6 @@ def _kind(function: Any, core: Core) -> str | None:
     names = {body.name(block) for block in blocks}
     whole = CROPPED not in names and not (kinds == ["pointwise"] and PADDED in names)
     return kinds[0] if len(kinds) == 1 and whole else None
-
-
-def _uses(function: Any) -> dict[Any, int]:
-    from tvm import relax
-
-    readers: dict[Any, int] = {}
-    for block in function.body.blocks:
-        for variable, found in relax.analysis.udchain(block).items():
-            readers[variable] = readers.get(variable, 0) + len(found)
-    return readers
 
 
 def _pays(between: Any, weights: Any, core: Core) -> bool:

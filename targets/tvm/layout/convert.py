@@ -16,9 +16,9 @@ import numpy.typing as npt
 from edgecc.target import Core
 from targets.tvm.compute.shuffle import shuffle
 from targets.tvm.compute.transforms import packed, unpacked
-from targets.tvm.layout.blocked import Blocked, in_order, lanes_for
+from targets.tvm.layout.blocked import Blocked, Joined, in_order, lanes_for
 
-Rule = Callable[["Converter", Any], "Blocked | None"]
+Rule = Callable[["Converter", Any], "Blocked | Joined | None"]
 
 
 class Converter:
@@ -29,6 +29,8 @@ class Converter:
         self.weight_bytes = weight_bytes
         self.winograd = winograd
         self.known: dict[Any, Blocked] = {}
+        self.joined: dict[Any, Joined] = {}
+        self.readers: dict[Any, int] = {}
         self.builder: Any = None
         self.visit: Callable[[Any], Any] = lambda expr: expr
         self.bindings: dict[Any, Any] = {}
@@ -36,7 +38,26 @@ class Converter:
 
     def blocked(self, operand: Any) -> Blocked | None:
         """Return `operand` where it is blocked already."""
-        return self.known.get(operand) if is_var(operand) else None
+        if not is_var(operand):
+            return None
+        if operand in self.joined and operand not in self.known:
+            self.known[operand] = self.copied(self.joined[operand])
+        return self.known.get(operand)
+
+    def parts(self, operand: Any) -> tuple[Blocked, ...] | None:
+        """Return what `operand` is joined of, where nobody else wants the whole."""
+        if not is_var(operand) or operand in self.known or self.readers.get(operand) != 1:
+            return None
+        found = self.joined.get(operand)
+        return None if found is None else found.parts
+
+    def copied(self, given: Joined) -> Blocked:
+        """Return tensors that are joined as one."""
+        from tvm import relax
+
+        values = relax.Tuple([part.value for part in given.parts])
+        value = self.emit(relax.op.concat(values, axis=1))
+        return Blocked(value, given.order, given.parts[0].lanes)
 
     def plain(self, operand: Any) -> Any:
         """Return `operand` as `NCHW`."""
@@ -132,6 +153,7 @@ def in_blocks(module: Any, core: Core, rules: dict[str, Rule], *, winograd: bool
             self.convert = Converter(core, _weight_bytes(module), winograd=winograd)
             self.convert.builder = self.builder_
             self.convert.visit = self.visit_expr
+            self.convert.readers = readers(module["main"])
 
         def visit_var_binding_(self, binding: Any) -> None:
             self.convert.bindings[binding.var] = binding.value
@@ -139,17 +161,21 @@ def in_blocks(module: Any, core: Core, rules: dict[str, Rule], *, winograd: bool
             if made is None:
                 super().visit_var_binding_(binding)
             elif isinstance(binding.var, relax.DataflowVar):
-                self.convert.known[binding.var] = made
+                if isinstance(made, Joined):
+                    self.convert.joined[binding.var] = made
+                else:
+                    self.convert.known[binding.var] = made
             else:
-                whole = self.convert.unpack(made)
+                one = self.convert.copied(made) if isinstance(made, Joined) else made
+                whole = self.convert.unpack(one)
                 super().visit_var_binding_(relax.VarBinding(binding.var, whole))
 
         def visit_dataflow_var_(self, var: Any) -> Any:
-            if var in self.convert.known:
+            if var in self.convert.known or var in self.convert.joined:
                 return self.convert.plain(var)
             return super().visit_dataflow_var_(var)
 
-        def _rewritten(self, value: Any) -> Blocked | None:
+        def _rewritten(self, value: Any) -> Blocked | Joined | None:
             import tvm
 
             if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.Op):
@@ -162,6 +188,17 @@ def in_blocks(module: Any, core: Core, rules: dict[str, Rule], *, winograd: bool
         if isinstance(function, relax.Function):
             changed.builder_.update_func(variable, changed.visit_expr(function))
     return changed.builder_.get()
+
+
+def readers(function: Any) -> dict[Any, int]:
+    """Return how often each variable of a Relax function is read."""
+    from tvm import relax
+
+    found: dict[Any, int] = {}
+    for block in function.body.blocks:
+        for variable, reading in relax.analysis.udchain(block).items():
+            found[variable] = found.get(variable, 0) + len(reading)
+    return found
 
 
 def _weight_bytes(module: Any) -> int:

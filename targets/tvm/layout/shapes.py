@@ -6,32 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from targets.tvm.layout.blocked import EMPTY, Blocked, arranged
+from targets.tvm.layout.blocked import EMPTY, Blocked, Joined, arranged
 from targets.tvm.layout.convert import Converter, number, sizes
 
 MOST = 0.75
 """Slots that nobody reads cost less than moving so many channels."""
 
 
-def concat(convert: Converter, call: Any) -> Blocked | None:
-    """`concat` of channels: the blocks of one behind those of the other."""
-    from tvm import relax
-
-    shape, operands = sizes(call), convert.fields(call.args[0])
+def concat(convert: Converter, call: Any) -> Joined | None:
+    """`concat` of channels, all in blocks of one width: the blocks of one behind another's."""
+    shape = sizes(call)
     if shape is None or len(shape) != 4 or int(call.attrs.axis) % 4 != 1:
         return None
-    found = [convert.blocked(operand) for operand in operands]
-    held = [given.lanes for given in found if given is not None]
-    if len(held) < len(found) or len(set(held)) != 1:
+    found = [convert.blocked(operand) for operand in convert.fields(call.args[0])]
+    parts = tuple(part for part in found if part is not None)
+    if len(parts) < len(found) or len({part.lanes for part in parts}) != 1:
         return None
-    order: list[int] = []
-    channels = 0
-    for given in found:
-        assert given is not None
-        order += [EMPTY if slot == EMPTY else slot + channels for slot in given.order]
-        channels += given.channels
-    values = relax.Tuple([given.value for given in found if given is not None])
-    return Blocked(convert.emit(relax.op.concat(values, axis=1)), tuple(order), held[0])
+    return Joined(parts)
 
 
 def reshape(convert: Converter, call: Any) -> Blocked | None:

@@ -23,6 +23,8 @@ STREAMED = 12.0
 """The same from a cache behind the second one."""
 SPILLED = 36.0
 """The same for tiles that were written shortly before."""
+SHARES = 4
+"""The fewest parts that a convolution is cut into, if it is."""
 GAIN = 0.9
 """Winograd's error is larger: it has to be worth something."""
 
@@ -52,13 +54,19 @@ def winograd_form(
         taken = products * inputs * _steps(core, blocks, high, wide)
         taken += high * wide * _transforms(core, (m, q), inputs, blocks)
         row = groups * products * (inputs + blocks * core.lanes) * wide * 4
-        for chunk in (size for size in range(1, high + 1) if high % size == 0):
+        for chunk in _chunks(high):
             weights = _streaming(core, products * inputs * blocks, high // chunk, first)
             moved = high * row / SPILLED if chunk * row > core.l2_kb * 1024 / 2 else 0.0
             if groups * (taken + weights) + moved < best:
                 best = groups * (taken + weights) + moved
                 found = Form((m, q), chunk, register_tile(core, blocks, chunk, wide))
     return found
+
+
+def _chunks(high: int) -> list[int]:
+    """Return how many rows of tiles may go together: all, or few enough for several cores."""
+    sizes = [size for size in range(1, high) if high % size == 0 and high // size >= SHARES]
+    return [*sizes, high]
 
 
 def _transforms(core: Core, outputs: tuple[int, int], inputs: int, blocks: int) -> float:

@@ -7,9 +7,7 @@ from typing import Any
 from targets.tvm.compute.convolution import TILE
 from targets.tvm.schedules.body import Body
 from targets.tvm.schedules.convolution import finished_on, in_registers, ordered
-
-CORES = 8
-"""Rows are put together only as long as so many cores have some."""
+from targets.tvm.schedules.tile import CORES
 
 
 def schedule_pair(body: Body, single: Any, sums: Any) -> None:

@@ -10,6 +10,8 @@ LOAD_SHARE = 0.3
 """How much of a load's time shows beside the multiply-adds (fitted to a sweep of tiles)."""
 
 
+CORES = 8
+"""Work is cut so that so many cores have some."""
 ROWS = 1.05
 """Pixels of several rows are further apart than those of one."""
 
@@ -82,4 +84,5 @@ def row_chunk(core: Core, tile: Tile, rows: int, row_bytes: int, weight_bytes: i
     if rows * row_bytes <= cache or weight_bytes > cache:
         return rows
     sizes = [size for size in range(tile.rows, rows + 1, tile.rows) if rows % size == 0]
-    return max((size for size in sizes if size * row_bytes <= cache / 2), default=tile.rows)
+    shared = [size for size in sizes if rows // size >= min(CORES, rows // tile.rows)]
+    return max((size for size in shared if size * row_bytes <= cache / 2), default=tile.rows)

@@ -76,9 +76,7 @@ def convolution(d: Draft, x: str) -> str:
         return pointwise(d, x)
     bias = [d.weight(out)] if d.random.random() < 0.7 else []
     options = {"strides": [stride] * 2, "dilations": [dilation] * 2, "pads": pads, "group": groups}
-    return d.node(
-        "Conv", [x, d.weight(out, c // groups, *taps), *bias], (n, out, *made), **options
-    )
+    return d.node("Conv", [x, d.weight(out, c // groups, *taps), *bias], (n, out, *made), **options)
 
 
 def pointwise(d: Draft, x: str) -> str:

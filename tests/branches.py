@@ -98,6 +98,7 @@ def check(
     found, lowered = run_lowered(model, inputs, target)
     wanted = by_onnxruntime(model, inputs)
     errors = {n: error(w, g) for n, w, g in zip(branches, wanted, found, strict=True)}
-    assert {name: worst for name, worst in errors.items() if not worst < LIMIT} == {}
-    assert sorted(lowered.unscheduled) == sorted(left)
+    wrong = {name: worst for name, worst in errors.items() if not worst < LIMIT}
+    assert not wrong, f"not onnxruntime's numbers: {wrong}"
+    assert sorted(lowered.unscheduled) == sorted(left), f"left: {lowered.unscheduled}"
     return list(lowered.scheduled)

@@ -141,7 +141,7 @@ def multiplied_residual(d: Draft, x: str) -> str:
 
 
 def concat(d: Draft, x: str) -> str:
-    n, c, h, w = d.shapes[x]
+    n, _, h, w = d.shapes[x]
     others = [name for name, s in d.shapes.items() if s[2:] == (h, w)]
     chosen = [x, *(others[d.pick(*range(len(others)))] for _ in range(d.pick(1, 2)))]
     total = sum(d.shapes[name][1] for name in chosen)
@@ -164,14 +164,14 @@ def gather(d: Draft, x: str) -> str:
 def pool(d: Draft, x: str) -> str:
     n, c, h, w = d.shapes[x]
     taps, stride, pad, ceil = d.pick(2, 3), d.pick(1, 2), d.pick(0, 1), d.pick(0, 0, 1)
-    kind = ["MaxPool", "AveragePool"][d.pick(0, 1)]
+    kind = ["MaxPool", "MaxPool" if ceil else "AveragePool"][d.pick(0, 1)]
     if min(h, w) < 4:
         return activation(d, x)
     made = [-((taps - s - 2 * pad) // stride) + 1 if ceil else (s + 2 * pad - taps) // stride + 1
             for s in (h, w)]  # fmt: skip
     made = [m - 1 if (m - 1) * stride >= s + pad else m for m, s in zip(made, (h, w), strict=True)]
     options = {"kernel_shape": [taps] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
-    if kind == "AveragePool" and not ceil:
+    if kind == "AveragePool":
         options["count_include_pad"] = d.pick(0, 1)
     return d.node(kind, [x], (n, c, *made), ceil_mode=ceil, **options)
 

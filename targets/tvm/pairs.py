@@ -6,6 +6,7 @@ rows, it never leaves the nearest caches.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from edgecc.target import Core
@@ -53,7 +54,7 @@ def paired(module: Any, core: Core) -> Any:
                 return None
             if not found.op.same_as(call_tir) or kinds.get(found.args[0]) != "on_lanes":
                 return None
-            return found if _pays(data, core) else None
+            return found if _pays(data, call.args[1].fields[1], core) else None
 
         def _function(self, first: Any, second: Any) -> Any:
             self.count += 1
@@ -108,12 +109,11 @@ def _uses(function: Any) -> dict[Any, int]:
     return readers
 
 
-def _pays(between: Any, core: Core) -> bool:
-    """Whether what lies between leaves the first cache, and is computed in whole lines."""
-    shape = sizes(between)
-    if shape is None:
+def _pays(between: Any, weights: Any, core: Core) -> bool:
+    """Whether what lies between leaves the first cache, and weights stay in the second one: they
+    are read for each of the rows."""
+    shape, taps = sizes(between), sizes(weights)
+    if shape is None or taps is None:
         return False
-    size = 4
-    for extent in shape:
-        size *= extent
-    return size > core.l1_kb * 1024
+    near, far = core.l1_kb * 1024, core.l2_kb * 1024
+    return math.prod(shape) * 4 > near and math.prod(taps) * 4 <= far / 4

@@ -23,8 +23,9 @@ Rule = Callable[["Converter", Any], "Blocked | None"]
 class Converter:
     """What a rule works with: it reads its operands, blocked or plain, and emits new ones."""
 
-    def __init__(self, core: Core, *, winograd: bool) -> None:
+    def __init__(self, core: Core, weight_bytes: int, *, winograd: bool) -> None:
         self.core = core
+        self.weight_bytes = weight_bytes
         self.winograd = winograd
         self.known: dict[Any, Blocked] = {}
         self.builder: Any = None
@@ -118,7 +119,7 @@ def in_blocks(module: Any, core: Core, rules: dict[str, Rule], *, winograd: bool
     class InBlocks(PyExprMutator):  # type: ignore[misc]
         def __init__(self, mod: Any) -> None:
             super().__init__(mod)
-            self.convert = Converter(core, winograd=winograd)
+            self.convert = Converter(core, _weight_bytes(module), winograd=winograd)
             self.convert.builder = self.builder_
             self.convert.visit = self.visit_expr
 
@@ -151,6 +152,20 @@ def in_blocks(module: Any, core: Core, rules: dict[str, Rule], *, winograd: bool
         if isinstance(function, relax.Function):
             changed.builder_.update_func(variable, changed.visit_expr(function))
     return changed.builder_.get()
+
+
+def _weight_bytes(module: Any) -> int:
+    """Return the size of all constants of the network."""
+    from tvm import relax
+
+    found: list[int] = []
+
+    def count(node: Any) -> None:
+        values = number(node)
+        found.append(0 if values is None else values.nbytes)
+
+    relax.analysis.post_order_visit(module["main"], count)
+    return sum(found)
 
 
 def is_var(operand: Any) -> bool:

@@ -117,7 +117,10 @@ def _minimal(
         return None
     blocks, into, _, _, within, _ = weights.shape
     outputs = window.outputs(*shape[2:])
-    return winograd_form(convert.core, window, groups, into * within, blocks // groups, outputs)
+    inputs, size = into * within, convert.weight_bytes
+    return winograd_form(
+        convert.core, window, groups, inputs, blocks // groups, outputs, network_bytes=size
+    )
 
 
 def _depthwise(convert: Converter, data: Any, values: Weights, window: Window) -> Blocked:

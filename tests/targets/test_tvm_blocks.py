@@ -54,8 +54,7 @@ MOVED = {
     "Concat of one twice": "y = Concat <axis = 1> (h20, h20)",
     "Concat of rows": "y = Concat <axis = 2> (h5, h5)",
     "permuted": "a = Gather <axis = 1> (h20, turned); y = Conv (a, w8x20x3x3)",
-    "permuted for groups": "a = Gather <axis = 1> (h20, turned);"
-    "y = Conv <group = 4> (a, w8x5x3x3)",
+    "permuted for groups": "a = Gather <axis = 1> (h20, turned);y = Conv <group = 4> (a, w8x5x3x3)",
     "permuted for lanes": "a = Gather <axis = 1> (h20, turned);"
     "y = Conv <group = 20> (a, w20x1x3x3)",
     "most of them": "a = Gather <axis = 1> (h20, most); b = Relu (a); y = Conv (b, w8x18x1x1)",
@@ -102,8 +101,7 @@ POOLS = {
 }
 AXES = {"two": np.array([2]), "two_three": np.array([2, 3])}
 WHOLE = {
-    "Gemm": "a = GlobalAveragePool (h40); f = Flatten (a);"
-    "y = Gemm <transB = 1> (f, w10x40, b10)",
+    "Gemm": "a = GlobalAveragePool (h40); f = Flatten (a);y = Gemm <transB = 1> (f, w10x40, b10)",
     "Gemm of a map": "f = Flatten (h3); y = Gemm (f, w351x24, b24)",
     "two Gemms": "a = GlobalAveragePool (h20); f = Flatten (a);"
     "g = Gemm <transB = 1> (f, w24x20, b24); r = Relu (g); y = Gemm <transB = 1> (r, w5x24)",

@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
-from edgecc.target import Core, Target
 from onnx import helper
 from onnx.parser import parse_node
 from tvm_networks import HOST, by_onnxruntime, error, given, network, run_lowered
+
+from edgecc.target import Core, Target
 
 CHANNELS = 40
 """Of the input, x."""

@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering: that it computes convolutions, how exactly, and when it is taken."""
+"""Winograd: that it computes convolutions, how exactly, and when it is taken."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ pytest.importorskip("ziglang", reason="Zig is not installed: pip install 'edgecc
 from targets.tvm import TvmBackend
 from targets.tvm.compile import compiled
 from targets.tvm.frontend import to_relax
+from targets.tvm.lower import Lowered
 
 HOST = Target(name="host", title="t", arch="host", backend="tvm", backends=("tvm",), passes="")
 Weights = dict[str, np.ndarray]
@@ -38,16 +40,20 @@ def floats(*values: float) -> np.ndarray:
 
 
 def network(
-    opset: int, nodes: list[onnx.NodeProto], weights: Weights, shape: tuple[int, ...]
+    opset: int,
+    nodes: list[onnx.NodeProto],
+    weights: Weights,
+    shape: tuple[int, ...],
+    outputs: Sequence[str] = (),
 ) -> onnx.ModelProto:
-    """x -> the last node's outputs, shapes as onnxruntime computes them."""
+    """x -> `outputs` or the last node's, shapes as onnxruntime computes them."""
     for index, node in enumerate(nodes):
         node.name = node.name or f"{node.op_type}_{index}"
     graph = helper.make_graph(
         nodes,
         "net",
         [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
-        [helper.make_empty_tensor_value_info(name) for name in nodes[-1].output],
+        [helper.make_empty_tensor_value_info(name) for name in outputs or nodes[-1].output],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
@@ -80,14 +86,21 @@ def by_onnxruntime(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> lis
 
 def by_tvm(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
     """What the network computes once compiled, without linking."""
+    return run_lowered(model, inputs, HOST)[0]
+
+
+def run_lowered(
+    model: onnx.ModelProto, inputs: dict[str, np.ndarray], target: Target
+) -> tuple[list[np.ndarray], Lowered]:
+    """What the network computes once compiled for `target`, and how it was lowered."""
     import tvm
     from tvm.runtime.vm import VirtualMachine
 
-    executable, _ = compiled(to_relax(model), HOST)
+    executable, lowered = compiled(to_relax(model), target)
     machine = VirtualMachine(executable, tvm.cpu())
     result = machine["main"](*(tvm.runtime.tensor(inputs[v.name]) for v in model.graph.input))
     values = [result] if isinstance(result, tvm.runtime.Tensor) else list(result)
-    return [value.numpy() for value in values]
+    return [value.numpy() for value in values], lowered
 
 
 def error(wanted: np.ndarray, got: np.ndarray) -> float:

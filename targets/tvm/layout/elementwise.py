@@ -24,14 +24,14 @@ FINITE = [
     "relax.divide",
     "relax.abs",
     "relax.negative",
-    "relax.exp",
     "relax.erf",
     "relax.nn.softplus",
     "relax.square",
 ]
 """Finite for finite numbers, whatever an empty slot holds."""
-FULL = ["relax.sqrt", "relax.rsqrt", "relax.power", "relax.log"]
-"""Only where every slot holds a channel."""
+FULL = ["relax.sqrt", "relax.rsqrt", "relax.power", "relax.log", "relax.exp"]
+"""Only where every slot holds a channel: a slot whose channel was dropped may hold large numbers,
+and zero times the infinity that exp makes of them is none."""
 
 
 def elementwise(convert: Converter, call: Any) -> Blocked | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from targets.tvm.compute.pooling import pooled, shares
@@ -34,23 +35,25 @@ def pool(convert: Converter, call: Any) -> Blocked | Joined | None:
 
 
 def whole_map(convert: Converter, call: Any) -> Blocked | None:
-    """`mean`, `sum` and `max` over height, width or both, which stay as sizes of 1."""
+    """`mean`, `sum` and `max` over height, width or both, which stay as sizes of 1; or over both
+    of them, which leaves (N, C)."""
     given, shape = convert.blocked(call.args[0]), sizes(call.args[0])
     axes = {int(axis) % 4 for axis in call.attrs.axis or ()}
     if given is None or shape is None or given.flat or not axes or not axes <= {2, 3}:
         return None
-    if not call.attrs.keepdims:
+    flat = not call.attrs.keepdims
+    if flat and axes != {2, 3}:
         return None
     high, wide = (shape[axis] if axis in axes else 1 for axis in (2, 3))
     window = Window((high, wide), (1, 1), (1, 1), (0, 0, 0, 0))
     outputs = window.outputs(*shape[2:])
     if call.op.name == "relax.max":
-        return _pooled(convert, given, window, outputs, "max")
+        return replace(_pooled(convert, given, window, outputs, "max"), flat=flat)
     counts = []
     if call.op.name == "relax.mean":
         table = shares(window, (shape[2], shape[3]), outputs, padding=False)
         counts = [convert.constant(table)]
-    return _pooled(convert, given, window, outputs, "sum", *counts)
+    return replace(_pooled(convert, given, window, outputs, "sum", *counts), flat=flat)
 
 
 def _pooled(

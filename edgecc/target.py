@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Arrays = dict[str, npt.NDArray[Any]]
 Arch = Literal["x86_64", "aarch64"]
+Tell = Callable[[str], None]
+"""Called with what a long step is at."""
 
 
 def this_arch() -> str:
@@ -236,11 +238,26 @@ class Backend(ABC):
 
         raise UsageError(f"the backend {self.name} has no fallback", hint="leave --fallback away")
 
+    def without_winograd(self) -> Backend:
+        """Return the backend, made to sum every convolution over its window.
+
+        Errors: `edgecc.errors.UsageError` where that is not its to decide.
+        """
+        from edgecc.errors import UsageError
+
+        raise UsageError(
+            f"the backend {self.name} has no Winograd of ours to switch off",
+            hint="leave --no-winograd away",
+        )
+
     @abstractmethod
-    def build(self, model: Path, target: Target, folder: Path) -> Artifact:
+    def build(
+        self, model: Path, target: Target, folder: Path, tell: Tell = lambda text: None
+    ) -> Artifact:
         """Lower `model` (prepared, legalised, `folder/model.onnx`) into files inside `folder`.
 
-        Same model and target: the same bytes. Errors: `edgecc.errors.BuildError`.
+        `tell` is called with what it is at. Same model and target: the same bytes.
+        Errors: `edgecc.errors.BuildError`.
         """
 
     @abstractmethod

@@ -107,7 +107,7 @@ RULES: dict[str, Callable[..., Array | None]] = {
     "relax.add": lambda attrs, a, b: a + b,
     "relax.multiply": lambda attrs, a, b: a * b,
     "relax.less": lambda attrs, a, b: a < b,
-    "relax.where": lambda attrs, condition, a, b: np.where(condition, a, b),
+    "relax.where": lambda attrs, chosen, a, b: np.asarray(np.where(chosen, a, b)),
     "relax.take": _take,
     "relax.permute_dims": _permuted,
     "relax.reshape": lambda attrs, a, shape: a.reshape(shape),

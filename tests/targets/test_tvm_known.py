@@ -16,7 +16,6 @@ pytest.importorskip("tvm", reason="TVM is not installed: pip install 'edgecc[arm
 from targets.tvm.frontend import to_relax
 from targets.tvm.known import with_known_values
 
-
 NAMES = {"add", "multiply", "less", "where", "take", "reshape", "permute_dims", "shape_to_tensor"}
 
 

@@ -280,7 +280,7 @@ def _check_lowered(
     if artifact.missing or artifact.machine not in (None, this_arch()):
         return None
     with lowering.open(folder, artifact) as session:
-        return proofs.check_lowered(session, expected)
+        return proofs.check_lowered(session, expected, artifact)
 
 
 def _sign(graph: ir.Model) -> None:

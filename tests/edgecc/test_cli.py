@@ -104,6 +104,7 @@ def test_json_is_alone_on_stdout(save: Save, tmp_path: Path) -> None:
         (["build", "MODEL", "--shape", "q:1,8,11,11"], 2, "no input 'q'"),
         (["build", "MODEL", "--plan", "absent.json"], 2, "cannot read the plan"),
         (["build", "MODEL", "--no-such-option"], 2, "no-such-option"),
+        (["build", "MODEL", "--no-winograd"], 2, "leave --no-winograd away"),
         (["build"], 2, "model"),
         (["build", "absent.onnx"], 3, "No such file"),
         (["inspect", "EMPTY"], 3, "is no ONNX model"),

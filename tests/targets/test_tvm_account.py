@@ -10,7 +10,7 @@ import pytest
 from onnx import helper
 from tvm_networks import by_onnxruntime, error, given, network, normal
 
-from edgecc import catalog
+from edgecc import catalog, job
 from edgecc.errors import UsageError
 from edgecc.target import Artifact, Backend
 
@@ -64,6 +64,22 @@ def test_it_counts_schedules_and_winograd_and_tells_where_it_is(tmp_path: Path) 
     total = artifact.details["functions"]
     counts = [text for text in told if "scheduled" in text]
     assert counts == [f"{number} of {total} functions scheduled" for number in range(total)]
+
+
+def test_a_build_passes_on_what_is_asked_and_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    model = network(17, [helper.make_node("Relu", ["x"], ["y"])], {}, (1, 64, 16, 16))
+    onnx.save(model, tmp_path / "net.onnx")
+    built = job.build(
+        tmp_path / "net.onnx",
+        backend="tvm",
+        passes="",
+        winograd=False,
+        out=tmp_path / "out",
+        progress=told.append,
+    )
+    assert built.report["artifact"]["details"]["winograd"] == "off"
+    assert told.index("lower") < told.index("lower: compiling") < told.index("bundle")
 
 
 def test_winograd_can_be_switched_off(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgecc.target import Core
 from targets.tvm.account import Account
+from targets.tvm.compute.shuffle import SCHEDULED
 from targets.tvm.layout.convert import in_blocks
 from targets.tvm.layout.rules import RULES
 from targets.tvm.options import USUAL, Options
@@ -62,7 +63,8 @@ def lower(module: Any, core: Core, target: Any, options: Options = USUAL) -> Low
     left: list[Any] = []
     for number, (variable, function) in enumerate(functions.items()):
         options.tell(f"{number} of {len(functions)} functions scheduled")
-        found = scheduled(function, core)
+        ready = bool(function.attrs.get(SCHEDULED, False))
+        found = function if ready else scheduled(function, core)
         (left if found is None else done).append(variable)
         if found is not None:
             module[variable] = found

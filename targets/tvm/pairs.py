@@ -6,12 +6,13 @@ rows, it never leaves the nearest caches.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from edgecc.target import Core
 from targets.tvm.compute.convolution import CROPPED, KIND
 from targets.tvm.compute.window import PADDED
-from targets.tvm.layout.convert import sizes
+from targets.tvm.layout.convert import readers, sizes
 from targets.tvm.schedules.body import Body
 
 
@@ -23,7 +24,7 @@ def paired(module: Any, core: Core) -> Any:
 
     kinds = {v: _kind(f, core) for v, f in module.functions_items() if _is_loops(f)}
     call_tir = tvm.ir.Op.get("relax.call_tir")
-    uses = _uses(module["main"])
+    uses = readers(module["main"])
 
     @mutator
     class Pairs(PyExprMutator):  # type: ignore[misc]
@@ -53,7 +54,7 @@ def paired(module: Any, core: Core) -> Any:
                 return None
             if not found.op.same_as(call_tir) or kinds.get(found.args[0]) != "on_lanes":
                 return None
-            return found if _pays(data, core) else None
+            return found if _pays(data, call.args[1].fields[1], core) else None
 
         def _function(self, first: Any, second: Any) -> Any:
             self.count += 1
@@ -98,22 +99,11 @@ def _kind(function: Any, core: Core) -> str | None:
     return kinds[0] if len(kinds) == 1 and whole else None
 
 
-def _uses(function: Any) -> dict[Any, int]:
-    from tvm import relax
-
-    readers: dict[Any, int] = {}
-    for block in function.body.blocks:
-        for variable, found in relax.analysis.udchain(block).items():
-            readers[variable] = readers.get(variable, 0) + len(found)
-    return readers
-
-
-def _pays(between: Any, core: Core) -> bool:
-    """Whether what lies between leaves the first cache, and is computed in whole lines."""
-    shape = sizes(between)
-    if shape is None:
+def _pays(between: Any, weights: Any, core: Core) -> bool:
+    """Whether what lies between leaves the first cache, and weights stay in the second one: they
+    are read for each of the rows."""
+    shape, taps = sizes(between), sizes(weights)
+    if shape is None or taps is None:
         return False
-    size = 4
-    for extent in shape:
-        size *= extent
-    return size > core.l1_kb * 1024
+    near, far = core.l1_kb * 1024, core.l2_kb * 1024
+    return math.prod(shape) * 4 > near and math.prod(taps) * 4 <= far / 4

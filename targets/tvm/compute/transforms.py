@@ -1,4 +1,4 @@
-"""Between `NCHW` and blocks of channels, and from one order of channels to another."""
+"""Between `NCHW` and blocks of channels."""
 
 from __future__ import annotations
 
@@ -41,19 +41,6 @@ def unpacked(x: Any, *places: Any, channels: int, flat: bool) -> Any:
 
     shape = (batch, channels) if flat else (batch, channels, height, width)
     return te.compute(shape, body, name="unpacked")
-
-
-def reordered(x: Any, places: Any) -> Any:
-    """Return (N, blocks, H, W, lanes) in other slots: `places` (blocks, lanes) are the old."""
-    from tvm import te
-
-    batch, _, height, width, held = (int(size) for size in x.shape)
-    blocks, lanes = (int(size) for size in places.shape)
-
-    def body(n: Any, o: Any, y: Any, z: Any, c: Any) -> Any:
-        return x[n, places[o, c] // held, y, z, places[o, c] % held]
-
-    return te.compute((batch, blocks, height, width, lanes), body, name="reordered")
 
 
 def interleaved(

@@ -60,6 +60,23 @@ class Blocked:
         return Blocked(value, self.order, self.lanes, self.flat)
 
 
+@dataclass(frozen=True)
+class Joined:
+    """Tensors whose channels follow each other, not yet copied together."""
+
+    parts: tuple[Blocked, ...]
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The channel in each slot, once they are."""
+        found: list[int] = []
+        channels = 0
+        for part in self.parts:
+            found += [EMPTY if slot == EMPTY else slot + channels for slot in part.order]
+            channels += part.channels
+        return tuple(found)
+
+
 def lanes_for(channels: int, widest: int) -> int:
     """Return how many of `channels` one block should hold, `widest` being a vector register.
 

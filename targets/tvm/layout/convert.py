@@ -14,19 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecc.target import Core
-from targets.tvm.compute.transforms import packed, reordered, unpacked
-from targets.tvm.layout.blocked import Blocked, in_order, lanes_for
+from targets.tvm.compute.shuffle import shuffle
+from targets.tvm.compute.transforms import packed, unpacked
+from targets.tvm.layout.blocked import Blocked, Joined, in_order, lanes_for
 
-Rule = Callable[["Converter", Any], "Blocked | None"]
+Rule = Callable[["Converter", Any], "Blocked | Joined | None"]
 
 
 class Converter:
     """What a rule works with: it reads its operands, blocked or plain, and emits new ones."""
 
-    def __init__(self, core: Core, *, winograd: bool) -> None:
+    def __init__(self, core: Core, weight_bytes: int, *, winograd: bool) -> None:
         self.core = core
+        self.weight_bytes = weight_bytes
         self.winograd = winograd
         self.known: dict[Any, Blocked] = {}
+        self.joined: dict[Any, Joined] = {}
+        self.readers: dict[Any, int] = {}
         self.builder: Any = None
         self.visit: Callable[[Any], Any] = lambda expr: expr
         self.bindings: dict[Any, Any] = {}
@@ -34,7 +38,26 @@ class Converter:
 
     def blocked(self, operand: Any) -> Blocked | None:
         """Return `operand` where it is blocked already."""
-        return self.known.get(operand) if is_var(operand) else None
+        if not is_var(operand):
+            return None
+        if operand in self.joined and operand not in self.known:
+            self.known[operand] = self.copied(self.joined[operand])
+        return self.known.get(operand)
+
+    def parts(self, operand: Any) -> tuple[Blocked, ...] | None:
+        """Return what `operand` is joined of, where nobody else wants the whole."""
+        if not is_var(operand) or operand in self.known or self.readers.get(operand) != 1:
+            return None
+        found = self.joined.get(operand)
+        return None if found is None else found.parts
+
+    def copied(self, given: Joined) -> Blocked:
+        """Return tensors that are joined as one."""
+        from tvm import relax
+
+        values = relax.Tuple([part.value for part in given.parts])
+        value = self.emit(relax.op.concat(values, axis=1))
+        return Blocked(value, given.order, given.parts[0].lanes)
 
     def plain(self, operand: Any) -> Any:
         """Return `operand` as `NCHW`."""
@@ -73,9 +96,18 @@ class Converter:
         """Return the same channels in another layout; an empty slot gets any of them."""
         if (given.order, given.lanes) == (order, lanes):
             return given
-        places = given.places()[np.maximum(order, 0)].reshape(-1, lanes)
-        value = self.emit(self.te(reordered, given.value, self.constant(places)))
-        return Blocked(value, order, lanes, given.flat)
+        return self.gather(given, given.places()[np.maximum(order, 0)], order, lanes)
+
+    def gather(self, given: Blocked, slots: Any, order: tuple[int, ...], lanes: int) -> Blocked:
+        """Return what lies in these `slots` of `given`, in this layout."""
+        from tvm import relax
+
+        batch, _, high, wide, held = (int(size) for size in given.value.ty.shape.values)
+        function = shuffle((batch, given.blocks, high, wide, held), slots.reshape(-1, lanes))
+        name = self.builder.add_func(function, "reordered")
+        shape = (batch, len(order) // lanes, high, wide, lanes)
+        made = relax.call_tir(name, [given.value], relax.TensorType(shape, "float32"))
+        return Blocked(self.emit(made), order, lanes, given.flat)
 
     def layout(self, channels: int) -> tuple[tuple[int, ...], int]:
         """Return the usual layout of so many channels."""
@@ -118,9 +150,10 @@ def in_blocks(module: Any, core: Core, rules: dict[str, Rule], *, winograd: bool
     class InBlocks(PyExprMutator):  # type: ignore[misc]
         def __init__(self, mod: Any) -> None:
             super().__init__(mod)
-            self.convert = Converter(core, winograd=winograd)
+            self.convert = Converter(core, _weight_bytes(module), winograd=winograd)
             self.convert.builder = self.builder_
             self.convert.visit = self.visit_expr
+            self.convert.readers = readers(module["main"])
 
         def visit_var_binding_(self, binding: Any) -> None:
             self.convert.bindings[binding.var] = binding.value
@@ -128,17 +161,21 @@ def in_blocks(module: Any, core: Core, rules: dict[str, Rule], *, winograd: bool
             if made is None:
                 super().visit_var_binding_(binding)
             elif isinstance(binding.var, relax.DataflowVar):
-                self.convert.known[binding.var] = made
+                if isinstance(made, Joined):
+                    self.convert.joined[binding.var] = made
+                else:
+                    self.convert.known[binding.var] = made
             else:
-                whole = self.convert.unpack(made)
+                one = self.convert.copied(made) if isinstance(made, Joined) else made
+                whole = self.convert.unpack(one)
                 super().visit_var_binding_(relax.VarBinding(binding.var, whole))
 
         def visit_dataflow_var_(self, var: Any) -> Any:
-            if var in self.convert.known:
+            if var in self.convert.known or var in self.convert.joined:
                 return self.convert.plain(var)
             return super().visit_dataflow_var_(var)
 
-        def _rewritten(self, value: Any) -> Blocked | None:
+        def _rewritten(self, value: Any) -> Blocked | Joined | None:
             import tvm
 
             if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.Op):
@@ -151,6 +188,31 @@ def in_blocks(module: Any, core: Core, rules: dict[str, Rule], *, winograd: bool
         if isinstance(function, relax.Function):
             changed.builder_.update_func(variable, changed.visit_expr(function))
     return changed.builder_.get()
+
+
+def readers(function: Any) -> dict[Any, int]:
+    """Return how often each variable of a Relax function is read."""
+    from tvm import relax
+
+    found: dict[Any, int] = {}
+    for block in function.body.blocks:
+        for variable, reading in relax.analysis.udchain(block).items():
+            found[variable] = found.get(variable, 0) + len(reading)
+    return found
+
+
+def _weight_bytes(module: Any) -> int:
+    """Return the size of all constants of the network."""
+    from tvm import relax
+
+    found: list[int] = []
+
+    def count(node: Any) -> None:
+        values = number(node)
+        found.append(0 if values is None else values.nbytes)
+
+    relax.analysis.post_order_visit(module["main"], count)
+    return sum(found)
 
 
 def is_var(operand: Any) -> bool:

@@ -34,6 +34,9 @@ def convolution(convert: Converter, call: Any) -> Blocked | None:
     window = Window(values.shape[2:], strides, dilations, pads)  # type: ignore[arg-type]
     if int(attrs.groups) > 1 and values.shape[1] == 1:
         return _depthwise(convert, data, values, window)
+    parts = convert.parts(data)
+    if parts is not None and values.shape[2:] == (1, 1) and int(attrs.groups) == 1:
+        return _over_parts(convert, parts, values, window, shape)
     return dense_convolution(convert, data, values, window, int(attrs.groups), shape)
 
 
@@ -56,13 +59,32 @@ def product(convert: Converter, call: Any) -> Blocked | None:
     return Blocked(made.value, made.order, made.lanes, flat=True)
 
 
+def _over_parts(
+    convert: Converter, parts: tuple[Blocked, ...], values: Weights, window: Window, shape: Any
+) -> Blocked:
+    """Return a convolution of joined channels as the sum of those of its parts: no copy."""
+    from tvm import relax
+
+    made: Blocked | None = None
+    start = 0
+    for part in parts:
+        share = values[:, start : start + part.channels]
+        start += part.channels
+        found = dense_convolution(convert, part, share, window, 1, shape)
+        if made is not None:
+            found = found.like(convert.emit(relax.op.add(found.value, made.value)))
+        made = found
+    assert made is not None
+    return made
+
+
 def dense_convolution(
     convert: Converter, data: Any, values: Weights, window: Window, groups: int, shape: Any
 ) -> Blocked:
     """Return the convolution of `data`, of this NCHW `shape`, with (O, I / groups, KH, KW)."""
     order, lanes = convert.layout(len(values))
     values, groups = _merged(values, groups, lanes)
-    given = convert.blocked(data)
+    given = data if isinstance(data, Blocked) else convert.blocked(data)
     if given is not None and groups > 1:
         given = convert.reorder(given, *convert.layout(shape[1]))
     if given is None:
@@ -117,7 +139,10 @@ def _minimal(
         return None
     blocks, into, _, _, within, _ = weights.shape
     outputs = window.outputs(*shape[2:])
-    return winograd_form(convert.core, window, groups, into * within, blocks // groups, outputs)
+    inputs, size = into * within, convert.weight_bytes
+    return winograd_form(
+        convert.core, window, groups, inputs, blocks // groups, outputs, network_bytes=size
+    )
 
 
 def _depthwise(convert: Converter, data: Any, values: Weights, window: Window) -> Blocked:

@@ -6,26 +6,31 @@ from typing import Any
 
 from targets.tvm.compute.pooling import pooled, shares
 from targets.tvm.compute.window import Window
-from targets.tvm.layout.blocked import Blocked
+from targets.tvm.layout.blocked import Blocked, Joined
 from targets.tvm.layout.convert import Converter, sizes
 
 
-def pool(convert: Converter, call: Any) -> Blocked | None:
+def pool(convert: Converter, call: Any) -> Blocked | Joined | None:
     """`max_pool2d` and `avg_pool2d` of what is blocked already."""
-    given, shape, made = convert.blocked(call.args[0]), sizes(call.args[0]), sizes(call)
-    attrs = call.attrs
-    if given is None or shape is None or made is None or attrs.layout != "NCHW":
+    shape, made, attrs = sizes(call.args[0]), sizes(call), call.attrs
+    parts = convert.parts(call.args[0])
+    given = None if parts else convert.blocked(call.args[0])
+    if (parts or given) is None or shape is None or made is None or attrs.layout != "NCHW":
         return None
     taps, strides, dilations, pads = (
         tuple(int(size) for size in found)
         for found in (attrs.pool_size, attrs.strides, attrs.dilation, attrs.padding)
     )
     window = Window(taps, strides, dilations, pads)  # type: ignore[arg-type]
-    if call.op.name == "relax.nn.max_pool2d":
-        return _pooled(convert, given, window, made[2:], "max")
-    padding = bool(attrs.count_include_pad)
-    counts = shares(window, (shape[2], shape[3]), (made[2], made[3]), padding=padding)
-    return _pooled(convert, given, window, made[2:], "sum", convert.constant(counts))
+    how, counts = "max", []
+    if call.op.name == "relax.nn.avg_pool2d":
+        padding = bool(attrs.count_include_pad)
+        table = shares(window, (shape[2], shape[3]), (made[2], made[3]), padding=padding)
+        how, counts = "sum", [convert.constant(table)]
+    if given is not None:
+        return _pooled(convert, given, window, made[2:], how, *counts)
+    assert parts is not None
+    return Joined(tuple(_pooled(convert, part, window, made[2:], how, *counts) for part in parts))
 
 
 def whole_map(convert: Converter, call: Any) -> Blocked | None:

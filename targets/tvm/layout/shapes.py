@@ -6,33 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from targets.tvm.compute.transforms import reordered
-from targets.tvm.layout.blocked import EMPTY, Blocked, arranged
+from targets.tvm.layout.blocked import EMPTY, Blocked, Joined, arranged
 from targets.tvm.layout.convert import Converter, number, sizes
 
 MOST = 0.75
 """Slots that nobody reads cost less than moving so many channels."""
 
 
-def concat(convert: Converter, call: Any) -> Blocked | None:
-    """`concat` of channels: the blocks of one behind those of the other."""
-    from tvm import relax
-
-    shape, operands = sizes(call), convert.fields(call.args[0])
+def concat(convert: Converter, call: Any) -> Joined | None:
+    """`concat` of channels, all in blocks of one width: the blocks of one behind another's."""
+    shape = sizes(call)
     if shape is None or len(shape) != 4 or int(call.attrs.axis) % 4 != 1:
         return None
-    found = [convert.blocked(operand) for operand in operands]
-    held = [given.lanes for given in found if given is not None]
-    if len(held) < len(found) or len(set(held)) != 1:
+    found = [convert.blocked(operand) for operand in convert.fields(call.args[0])]
+    parts = tuple(part for part in found if part is not None)
+    if len(parts) < len(found) or len({part.lanes for part in parts}) != 1:
         return None
-    order: list[int] = []
-    channels = 0
-    for given in found:
-        assert given is not None
-        order += [EMPTY if slot == EMPTY else slot + channels for slot in given.order]
-        channels += given.channels
-    values = relax.Tuple([given.value for given in found if given is not None])
-    return Blocked(convert.emit(relax.op.concat(values, axis=1)), tuple(order), held[0])
+    return Joined(parts)
 
 
 def reshape(convert: Converter, call: Any) -> Blocked | None:
@@ -83,6 +73,5 @@ def take(convert: Converter, call: Any) -> Blocked | None:
         numbers = {int(channel): i for i, channel in enumerate(taken)}
         return Blocked(given.value, tuple(numbers.get(c, EMPTY) for c in given.order), given.lanes)
     order, lanes = convert.layout(len(taken))
-    places = arranged(given.places()[taken], order, axis=0).reshape(-1, lanes)
-    value = convert.emit(convert.te(reordered, given.value, convert.constant(places)))
-    return Blocked(value, order, lanes)
+    slots = arranged(given.places()[taken], order, axis=0)
+    return convert.gather(given, slots, order, lanes)

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgecc.target import Core
 from targets.tvm.compute.convolution import KIND
+from targets.tvm.compute.shuffle import SCHEDULED
 from targets.tvm.schedules.body import Body
 from targets.tvm.schedules.convolution import schedule_convolution
 from targets.tvm.schedules.pair import schedule_pair
@@ -37,4 +38,4 @@ def scheduled(function: Any, core: Core) -> Any | None:
             return None
     except s_tir.ScheduleError:
         return None
-    return body.schedule.mod["main"].with_attr("tirx.is_scheduled", True)
+    return body.schedule.mod["main"].with_attr(SCHEDULED, True)

@@ -16,9 +16,11 @@ SHAPES = {
 TRANSFORMS = {4: (190.0, 130.0), 2: (70.0, 45.0)}
 """Vector instructions to transform one tile of one block both ways: data, products (counted)."""
 COLD = 4.0
-"""Bytes a cycle as weights come that nobody has read since the last run (measured)."""
+"""Bytes a cycle as weights come from memory (measured)."""
+LARGE = 4
+"""Networks with weights of so many second caches find them in memory at each run."""
 STREAMED = 12.0
-"""The same when they are read again, and do not stay in the second cache."""
+"""The same from a cache behind the second one."""
 SPILLED = 36.0
 """The same for tiles that were written shortly before."""
 GAIN = 0.9
@@ -26,16 +28,24 @@ GAIN = 0.9
 
 
 def winograd_form(
-    core: Core, window: Window, groups: int, inputs: int, blocks: int, outputs: tuple[int, int]
+    core: Core,
+    window: Window,
+    groups: int,
+    inputs: int,
+    blocks: int,
+    outputs: tuple[int, int],
+    network_bytes: int = 0,
 ) -> Form | None:
     """Return how to compute a convolution by Winograd, None where the sum over the window is as
-    fast. Each of its groups reads `inputs` channels and gives `blocks` blocks."""
+    fast. Each of its groups reads `inputs` channels and gives `blocks` blocks; `network_bytes` is
+    the size of all weights of the network."""
     if window.taps not in SHAPES or window.strides != (1, 1) or window.dilations != (1, 1):
         return None
+    first = COLD if network_bytes > LARGE * core.l2_kb * 1024 else STREAMED
     rows, columns = outputs
     taps = window.taps[0] * window.taps[1]
     direct = taps * inputs * _steps(core, blocks, rows, columns)
-    direct = groups * (direct + _streaming(core, taps * inputs * blocks, 1))
+    direct = groups * (direct + _streaming(core, taps * inputs * blocks, 1, first))
     best, found = GAIN * direct, None
     for m, q in SHAPES[window.taps]:
         high, wide, products = -(-rows // m), -(-columns // q), points(m) * points(q)
@@ -43,7 +53,7 @@ def winograd_form(
         taken += high * wide * _transforms(core, (m, q), inputs, blocks)
         row = groups * products * (inputs + blocks * core.lanes) * wide * 4
         for chunk in (size for size in range(1, high + 1) if high % size == 0):
-            weights = _streaming(core, products * inputs * blocks, high // chunk)
+            weights = _streaming(core, products * inputs * blocks, high // chunk, first)
             moved = high * row / SPILLED if chunk * row > core.l2_kb * 1024 / 2 else 0.0
             if groups * (taken + weights) + moved < best:
                 best = groups * (taken + weights) + moved
@@ -65,8 +75,9 @@ def _steps(core: Core, blocks: int, rows: int, columns: int) -> float:
     return steps * cycles(core, tile)
 
 
-def _streaming(core: Core, vectors: int, times: int) -> float:
-    """Return the cycles that it takes to read so many vectors of weights so many times."""
+def _streaming(core: Core, vectors: int, times: int, first: float) -> float:
+    """Return the cycles in which so many vectors of weights are read so many times, the first time
+    at `first` bytes a cycle."""
     size = vectors * core.lanes * 4
     again = (times - 1) / STREAMED if size > core.l2_kb * 1024 / 2 else 0.0
-    return size * (1 / COLD + again)
+    return size * (1 / first + again)

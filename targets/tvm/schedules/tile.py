@@ -10,6 +10,10 @@ LOAD_SHARE = 0.3
 """How much of a load's time shows beside the multiply-adds (fitted to a sweep of tiles)."""
 
 
+ROWS = 1.05
+"""Pixels of several rows are further apart than those of one."""
+
+
 @dataclass(frozen=True)
 class Tile:
     """Sums are vectors: `blocks` of output channels x `rows` x `columns`."""
@@ -53,7 +57,7 @@ def register_tile(core: Core, blocks: int, rows: int, columns: int) -> Tile:
                 if not fits(core, tile):
                     break
                 steps = blocks // b * (rows // r) * -(-columns // c)
-                taken = steps * cycles(core, tile)
+                taken = steps * cycles(core, tile) * (1 if r == 1 else ROWS)
                 if taken < best * (1 - 1e-9):
                     best, found = taken, tile
     return found

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgecc.errors import UsageError
+
 Arrays = dict[str, npt.NDArray[Any]]
 Arch = Literal["x86_64", "aarch64"]
 Tell = Callable[[str], None]
@@ -234,18 +236,14 @@ class Backend(ABC):
 
         Errors: `edgecc.errors.UsageError` where it leaves nothing.
         """
-        from edgecc.errors import UsageError
-
-        raise UsageError(f"the backend {self.name} has no fallback", hint="leave --fallback away")
+            raise UsageError(f"the backend {self.name} has no fallback", hint="leave --fallback away")
 
     def without_winograd(self) -> Backend:
         """Return the backend, made to sum every convolution over its window.
 
         Errors: `edgecc.errors.UsageError` where that is not its to decide.
         """
-        from edgecc.errors import UsageError
-
-        raise UsageError(
+            raise UsageError(
             f"the backend {self.name} has no Winograd of ours to switch off",
             hint="leave --no-winograd away",
         )
@@ -271,8 +269,6 @@ def checked_inputs(specs: tuple[TensorSpec, ...], given: Mapping[str, npt.ArrayL
     Numbers are converted only where nothing is lost (Python lists, float64 to float32).
     Errors: `edgecc.errors.UsageError`.
     """
-    from edgecc.errors import UsageError
-
     wanted = {spec.name: spec for spec in specs}
     for name in [*wanted.keys() - given.keys(), *given.keys() - wanted.keys()]:
         problem = "is missing" if name in wanted else "is not one of the network's"
@@ -281,8 +277,6 @@ def checked_inputs(specs: tuple[TensorSpec, ...], given: Mapping[str, npt.ArrayL
 
 
 def _checked(spec: TensorSpec, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    from edgecc.errors import UsageError
-
     array = np.asarray(value)
     same_kind = np.can_cast(array.dtype, np.dtype(spec.dtype), casting="same_kind")
     fits = array.ndim == len(spec.shape) and all(

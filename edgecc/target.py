@@ -236,14 +236,14 @@ class Backend(ABC):
 
         Errors: `edgecc.errors.UsageError` where it leaves nothing.
         """
-            raise UsageError(f"the backend {self.name} has no fallback", hint="leave --fallback away")
+        raise UsageError(f"the backend {self.name} has no fallback", hint="leave --fallback away")
 
     def without_winograd(self) -> Backend:
         """Return the backend, made to sum every convolution over its window.
 
         Errors: `edgecc.errors.UsageError` where that is not its to decide.
         """
-            raise UsageError(
+        raise UsageError(
             f"the backend {self.name} has no Winograd of ours to switch off",
             hint="leave --no-winograd away",
         )

@@ -26,10 +26,9 @@ from edgecc.plan import Plan
 from edgecc.report import record
 from edgecc.request import Asked, Request
 from edgecc.rewrite import MEANS
-from edgecc.rewriting import Tell
 from edgecc.settle import Workplace, settle
 from edgecc.shapes import GivenShapes, Shape, Shapes, read_shapes
-from edgecc.target import Arrays, Artifact, Backend, Target, this_arch
+from edgecc.target import Arrays, Artifact, Backend, Target, Tell, this_arch
 from edgecc.verify import DebugPasses, Proofs, runnable
 
 if TYPE_CHECKING:
@@ -126,6 +125,7 @@ def build(
     *,
     backend: str | None = None,
     fallback: bool = False,
+    winograd: bool = True,
     request: Request | None = None,
     shape: GivenShapes | None = None,
     out: str | Path | None = None,
@@ -140,12 +140,14 @@ def build(
     are rewritten: passes="dac(rank=4)", plan="plan.json", macs=0.5, calib="photos/". `shape` fixes
     inputs: {"x": (1, 3, 224, 224)}. `inputs` is an .npz to verify with instead of random numbers.
     `debug_passes` is a folder for the model after each pass. With `fallback` onnxruntime runs
-    what the backend cannot take, on the device too.
+    what the backend cannot take, on the device too. Without `winograd` every convolution is
+    summed over its window.
     Errors: `edgecc.errors.EdgeccError` and its kinds; a failed build leaves nothing behind.
     """
     path, board = Path(model), catalog.target(target)
     lowering = catalog.backend(backend or board.backend, board)
     lowering = lowering.with_fallback() if fallback else lowering
+    lowering = lowering if winograd else lowering.without_winograd()
     wish = request or Request.of(**asked)
     versions = {**_versions(), **lowering.versions()}
     folder = Path(out) if out is not None else Path(f"{path.stem}-{board.name}")
@@ -177,7 +179,7 @@ def build(
             macs = ledger.costs[0].total.macs
             after = distance.measure(proofs, written, outputs, rewriting.samples, macs)
         with clock.stage("lower"):
-            artifact = lowering.build(written, board, stage)
+            artifact = lowering.build(written, board, stage, clock.detail)
             lowered = _check_lowered(lowering, artifact, stage, proofs, outputs)
         report = {
             **record.of_build(source.record, board.name, str(rewriting.rewrites), source.shapes),
@@ -278,7 +280,7 @@ def _check_lowered(
     if artifact.missing or artifact.machine not in (None, this_arch()):
         return None
     with lowering.open(folder, artifact) as session:
-        return proofs.check_lowered(session, expected)
+        return proofs.check_lowered(session, expected, artifact)
 
 
 def _sign(graph: ir.Model) -> None:

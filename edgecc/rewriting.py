@@ -17,9 +17,8 @@ from edgecc.conv import is_convolution
 from edgecc.pipeline import Observer, Pipeline, Report
 from edgecc.plan import Plan, SamplesUsed
 from edgecc.rewrite import ConvRewrite, Decision, refuse_nested
+from edgecc.target import Tell
 
-Tell = Callable[[str], None]
-"""Called with what is being worked on, in words."""
 Refit = Callable[[Chooser], list[Decision]]
 
 

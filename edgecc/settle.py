@@ -26,9 +26,9 @@ from edgecc.planning.prices import Prices
 from edgecc.planning.search import Outcome, Verdict
 from edgecc.planning.trial import Trial
 from edgecc.request import Request
-from edgecc.rewriting import Rewriting, Tell
+from edgecc.rewriting import Rewriting
 from edgecc.shapes import Shape
-from edgecc.target import Target
+from edgecc.target import Target, Tell
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgecc.errors import UsageError
+
 Arrays = dict[str, npt.NDArray[Any]]
 Arch = Literal["x86_64", "aarch64"]
+Tell = Callable[[str], None]
+"""Called with what a long step is at."""
 
 
 def this_arch() -> str:
@@ -232,15 +236,26 @@ class Backend(ABC):
 
         Errors: `edgecc.errors.UsageError` where it leaves nothing.
         """
-        from edgecc.errors import UsageError
-
         raise UsageError(f"the backend {self.name} has no fallback", hint="leave --fallback away")
 
+    def without_winograd(self) -> Backend:
+        """Return the backend, made to sum every convolution over its window.
+
+        Errors: `edgecc.errors.UsageError` where that is not its to decide.
+        """
+        raise UsageError(
+            f"the backend {self.name} has no Winograd of ours to switch off",
+            hint="leave --no-winograd away",
+        )
+
     @abstractmethod
-    def build(self, model: Path, target: Target, folder: Path) -> Artifact:
+    def build(
+        self, model: Path, target: Target, folder: Path, tell: Tell = lambda text: None
+    ) -> Artifact:
         """Lower `model` (prepared, legalised, `folder/model.onnx`) into files inside `folder`.
 
-        Same model and target: the same bytes. Errors: `edgecc.errors.BuildError`.
+        `tell` is called with what it is at. Same model and target: the same bytes.
+        Errors: `edgecc.errors.BuildError`.
         """
 
     @abstractmethod
@@ -254,8 +269,6 @@ def checked_inputs(specs: tuple[TensorSpec, ...], given: Mapping[str, npt.ArrayL
     Numbers are converted only where nothing is lost (Python lists, float64 to float32).
     Errors: `edgecc.errors.UsageError`.
     """
-    from edgecc.errors import UsageError
-
     wanted = {spec.name: spec for spec in specs}
     for name in [*wanted.keys() - given.keys(), *given.keys() - wanted.keys()]:
         problem = "is missing" if name in wanted else "is not one of the network's"
@@ -264,8 +277,6 @@ def checked_inputs(specs: tuple[TensorSpec, ...], given: Mapping[str, npt.ArrayL
 
 
 def _checked(spec: TensorSpec, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    from edgecc.errors import UsageError
-
     array = np.asarray(value)
     same_kind = np.can_cast(array.dtype, np.dtype(spec.dtype), casting="same_kind")
     fits = array.ndim == len(spec.shape) and all(

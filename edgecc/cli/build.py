@@ -31,6 +31,12 @@ def build(
         bool,
         typer.Option("--fallback", help="Run in onnxruntime what the backend cannot take."),
     ] = False,
+    no_winograd: Annotated[
+        bool,
+        typer.Option(
+            "--no-winograd", help="Sum every convolution over its window: slower, more exact."
+        ),
+    ] = False,
     passes: asked.Passes = None,
     plan: asked.Plan = None,
     macs: asked.Macs = None,
@@ -87,6 +93,7 @@ def build(
             target,
             backend=backend,
             fallback=fallback,
+            winograd=not no_winograd,
             request=request,
             shape=shape,
             out=out,

@@ -24,8 +24,7 @@ from edgecc.planning.search import Outcome, Verdict, smallest
 from edgecc.planning.storage import Storage
 from edgecc.planning.survey import survey
 from edgecc.rewrite import ConvRewrite
-
-Tell = Callable[[str], None]
+from edgecc.target import Tell
 
 
 @dataclass(frozen=True)

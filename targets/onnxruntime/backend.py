@@ -15,7 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecc.errors import BuildError, UsageError
-from edgecc.target import Arrays, Artifact, Backend, Session, Target, TensorSpec, checked_inputs
+from edgecc.target import (
+    Arrays,
+    Artifact,
+    Backend,
+    Session,
+    Target,
+    Tell,
+    TensorSpec,
+    checked_inputs,
+)
 
 _RUNNER = "onnxruntime/run.py"
 _TYPES = {
@@ -46,7 +55,9 @@ class OnnxruntimeBackend(Backend):
         """Return the newest opset that this onnxruntime reads, found by asking it."""
         return newest_opset()
 
-    def build(self, model: Path, target: Target, folder: Path) -> Artifact:
+    def build(
+        self, model: Path, target: Target, folder: Path, tell: Tell = lambda text: None
+    ) -> Artifact:
         """Check that onnxruntime takes the model, and put the runner beside it."""
         session = OnnxruntimeSession(model)
         runner = folder / _RUNNER

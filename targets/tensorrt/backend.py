@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgecc.errors import BuildError
-from edgecc.target import Artifact, Backend, Session, Target
+from edgecc.target import Artifact, Backend, Session, Target, Tell
 
 
 class TensorrtBackend(Backend):
@@ -22,7 +22,9 @@ class TensorrtBackend(Backend):
         """Nothing of TensorRT runs on this machine."""
         return {}
 
-    def build(self, model: Path, target: Target, folder: Path) -> Artifact:
+    def build(
+        self, model: Path, target: Target, folder: Path, tell: Tell = lambda text: None
+    ) -> Artifact:
         """Say what is missing: the engine."""
         command = "/usr/src/tensorrt/bin/trtexec --onnx=model.onnx --fp16 --saveEngine=model.plan"
         return Artifact(

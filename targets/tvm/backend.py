@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 import shutil
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgecc.errors import BuildError
-from edgecc.target import Artifact, Backend, Session, Target, this_arch
+from edgecc.target import Artifact, Backend, Session, Target, Tell, this_arch
+from targets.tvm.account import Account
+from targets.tvm.options import Options
 from targets.tvm.refusal import NotInTvmError
 from targets.tvm.segmented_session import SegmentedSession
 from targets.tvm.segments import LISTING, build_segments
@@ -24,6 +27,7 @@ RUNNER = f"{FOLDER}/edgecc-run"
 ARCHITECTURES = ("aarch64", "x86_64")
 
 
+@dataclass(frozen=True)
 class TvmBackend(Backend):
     """Compiles a network to machine code that runs without Python.
 
@@ -32,22 +36,27 @@ class TvmBackend(Backend):
     and TVM's two runtime libraries.
     """
 
+    fallback: bool = False
+    winograd: bool = True
     name = "tvm"
-    fallback = False
     summary = "Compiles to ARM or x86 machine code; runs without Python on the device"
     dynamic = False
 
     def with_fallback(self) -> Backend:
         """Return a backend that leaves to onnxruntime what TVM cannot take."""
-        backend = TvmBackend()
-        backend.fallback = True
-        return backend
+        return replace(self, fallback=True)
+
+    def without_winograd(self) -> Backend:
+        """Return a backend that sums every convolution over its window."""
+        return replace(self, winograd=False)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of TVM, its FFI, Zig and LLVM."""
         return installed_versions()
 
-    def build(self, model: Path, target: Target, folder: Path) -> Artifact:
+    def build(
+        self, model: Path, target: Target, folder: Path, tell: Tell = lambda text: None
+    ) -> Artifact:
         """Write `folder/tvm/` (see `Backend.build`); nothing is left of a build that fails."""
         versions = self.versions()
         if target.machine not in ARCHITECTURES:
@@ -58,7 +67,7 @@ class TvmBackend(Backend):
         with tempfile.TemporaryDirectory(prefix=".tvm-", dir=folder) as temporary:
             made = Path(temporary) / FOLDER
             made.mkdir()
-            run, told = self._write(model, target, made)
+            run, told = self._write(model, target, made, Options(self.winograd, tell))
             files = tuple(sorted(f.relative_to(temporary).as_posix() for f in _files(made)))
             shutil.rmtree(folder / FOLDER, ignore_errors=True)
             made.replace(folder / FOLDER)
@@ -70,10 +79,13 @@ class TvmBackend(Backend):
             details={"cpu": target.cpu, "glibc": target.glibc, "versions": versions, **told},
         )
 
-    def _write(self, model: Path, target: Target, folder: Path) -> tuple[str, dict[str, Any]]:
+    def _write(
+        self, model: Path, target: Target, folder: Path, options: Options
+    ) -> tuple[str, dict[str, Any]]:
         """Write what the bundle needs; return the command that runs it, and what to report."""
         try:
-            return run_command(_build(model, target, folder)), {}
+            signature, account = _build(model, target, folder, options)
+            return run_command(signature), _details(options, account, account.notes())
         except NotInTvmError:
             if not self.fallback:
                 raise
@@ -81,7 +93,8 @@ class TvmBackend(Backend):
             path.unlink()
         from targets.tvm.frontend import read_model
 
-        signature, told = build_segments(read_model(model), target, folder)
+        signature, found = build_segments(read_model(model), target, folder, options)
+        told = {**found.to_json(), **_details(options, found.account, found.notes())}
         return run_command(signature, "python3", f"{FOLDER}/run.py"), told
 
     def open(self, folder: Path, artifact: Artifact) -> Session:
@@ -108,22 +121,34 @@ def run_command(signature: Signature, *program: str) -> str:
     return shlex.join([*words, "-o", ".."])
 
 
-def _build(model: Path, target: Target, folder: Path) -> Signature:
+def _details(options: Options, account: Account, notes: list[str]) -> dict[str, Any]:
+    found = account.to_json()
+    if not options.winograd:
+        found["winograd"] = "off"
+    return {**found, **({"notes": notes} if notes else {})}
+
+
+def _build(
+    model: Path, target: Target, folder: Path, options: Options
+) -> tuple[Signature, Account]:
     """Write everything the bundle needs into `folder`, which is empty."""
     from targets.tvm.compile import write_library
     from targets.tvm.device_programs import write_programs
     from targets.tvm.device_runtime import copy_runtime
     from targets.tvm.frontend import read_model, to_relax
 
+    options.tell("importing")
     network = read_model(model)
     module = to_relax(network)
     signature = Signature.of_model(network)
     signature.write(folder / "signature.txt")
+    options.tell("runtime and runner")
     copy_runtime(target.machine, folder)
     write_programs(target, folder)
     with tempfile.TemporaryDirectory(prefix="objects-", dir=folder.parent) as workspace:
-        write_library(module, target, folder / "model.so", Path(workspace))
-    return signature
+        library = folder / "model.so"
+        lowered = write_library(module, target, library, Path(workspace), options)
+    return signature, lowered.account
 
 
 def _files(folder: Path) -> list[Path]:

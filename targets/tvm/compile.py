@@ -10,6 +10,7 @@ from edgecc.target import Target
 from targets.tvm.core import core_of
 from targets.tvm.frontend import last_line, quiet, reraise_interrupt
 from targets.tvm.lower import Lowered, lower
+from targets.tvm.options import USUAL, Options
 from targets.tvm.refusal import NotInTvmError
 from targets.tvm.toolchain import llvm_target, narrow, zig_cc
 from targets.tvm.wide import beside
@@ -18,14 +19,20 @@ from targets.tvm.wide import beside
 LINK = ["-shared", "-s", "-Wl,--build-id=none", "-lm"]
 
 
-def write_library(module: Any, target: Target, library: Path, workspace: Path) -> Lowered:
+def write_library(
+    module: Any,
+    target: Target,
+    library: Path,
+    workspace: Path,
+    options: Options = USUAL,
+) -> Lowered:
     """Compile `module` for `target` and write the shared `library`.
 
     `workspace` is an empty folder for object files. Errors: `BuildError`.
     """
     with quiet():
         try:
-            executable, lowered = compiled(module, target)
+            executable, lowered = compiled(module, target, options)
         except BuildError:
             raise
         except Exception as error:  # TVM raises whatever its C++ or Python ran into
@@ -39,6 +46,7 @@ def write_library(module: Any, target: Target, library: Path, workspace: Path) -
             names = [Path(item).name for item in objects]
             zig_cc(target, [*LINK, *options, "-o", output, *names], workspace)
 
+        options.tell("linking")
         link.object_format = "o"  # type: ignore[attr-defined]
         executable.export_library(
             str(library.absolute()), fcompile=link, workspace_dir=str(workspace)
@@ -46,15 +54,16 @@ def write_library(module: Any, target: Target, library: Path, workspace: Path) -
     return lowered
 
 
-def compiled(module: Any, target: Target) -> tuple[Any, Lowered]:
+def compiled(module: Any, target: Target, options: Options = USUAL) -> tuple[Any, Lowered]:
     """Return what TVM's virtual machine runs, and how each function was lowered."""
     import tvm
     from tvm.relax.backend.cpu_generic import pipeline as cpu
 
     whole = tvm.target.Target(llvm_target(target))
     safe = tvm.target.Target(narrow(llvm_target(target)))
-    lowered = lower(module, core_of(target), whole)
+    lowered = lower(module, core_of(target), whole, options)
     module = lowered.module
+    options.tell("compiling")
     if target.machine == "x86_64":
         module = beside(module, lowered.scheduled, whole)
     passes = [*cpu.dataflow_lower_passes(safe), *cpu.finalize_passes(safe)]

@@ -5,16 +5,18 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from edgecc.target import Target
+from targets.tvm.account import Account
 from targets.tvm.compile import write_library
 from targets.tvm.frontend import expand_functions, some, to_relax, unknown_operators
 from targets.tvm.inference import types_of
+from targets.tvm.options import USUAL, Options
 from targets.tvm.partition import ONNXRUNTIME, TVM, Network, Segment, operator, partition
 from targets.tvm.refusal import NotInTvmError
 from targets.tvm.signature import compiled_spec
@@ -30,6 +32,8 @@ class Split:
     segments: list[Segment]
     refused: dict[str, str]
     """By node: why TVM cannot take it."""
+    account: Account
+    """What became of the functions of TVM's segments."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what is in which segment as plain data."""
@@ -64,10 +68,10 @@ class Split:
             lines.append(f"TVM runs none of the {total} convolutions: {INSTEAD}")
         elif compiled < total:
             lines.append(f"TVM runs {compiled} of the {total} convolutions")
-        return lines
+        return [*lines, *self.account.notes()]
 
 
-def split(model: onnx.ModelProto, target: Target, folder: Path) -> Split:
+def split(model: onnx.ModelProto, target: Target, folder: Path, options: Options = USUAL) -> Split:
     """Cut `model` into segments and write them into `folder`: `0/model.so`, `1.onnx`, ...
 
     Errors: `BuildError` where something fails that onnxruntime cannot help with.
@@ -80,10 +84,13 @@ def split(model: onnx.ModelProto, target: Target, folder: Path) -> Split:
         for node in nodes
     }
     while True:
+        options.tell(f"cutting around {len(refused)} nodes")
         segments = partition(network, set(refused), _is_passable)
-        found = _refused(segments, to_relax) or _write(segments, target, folder)
+        found = _refused(segments, to_relax)
         if not found:
-            return Split(segments, refused)
+            found, account = _write(segments, target, folder, options)
+        if not found:
+            return Split(segments, refused, account)
         refused |= found
 
 
@@ -102,20 +109,25 @@ def _refused(segments: list[Segment], attempt: Attempt) -> dict[str, str]:
     return found
 
 
-def _write(segments: list[Segment], target: Target, folder: Path) -> dict[str, str]:
+def _write(
+    segments: list[Segment], target: Target, folder: Path, options: Options
+) -> tuple[dict[str, str], Account]:
     """Write every segment; return the nodes that do not compile, of which nothing is left then."""
+    account = Account()
     for number, segment in enumerate(segments):
         if segment.runs_in == ONNXRUNTIME:
             onnx.save(segment.model, folder / f"{number}.onnx")
             continue
         place = folder / str(number)
         place.mkdir()
-        attempt = _Compile(target, place / LIBRARY, folder.parent)
+        told = options.within(f"segment {number + 1} of {len(segments)}")
+        attempt = _Compile(target, place / LIBRARY, folder.parent, told)
         if found := _refused([segment], attempt):
             for path in folder.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-            return found
-    return {}
+            return found, account
+        account += attempt.accounts[-1]
+    return {}, account
 
 
 @dataclass(frozen=True)
@@ -123,10 +135,16 @@ class _Compile:
     target: Target
     library: Path
     scratch: Path
+    options: Options
+    accounts: list[Account] = field(default_factory=list)
+    """Of every part that has been compiled, the last one last."""
 
     def __call__(self, model: onnx.ModelProto) -> None:
         with tempfile.TemporaryDirectory(prefix="objects-", dir=self.scratch) as workspace:
-            write_library(to_relax(model), self.target, self.library, Path(workspace))
+            lowered = write_library(
+                to_relax(model), self.target, self.library, Path(workspace), self.options
+            )
+        self.accounts.append(lowered.account)
 
 
 def _blamed(segment: Segment, error: NotInTvmError, attempt: Attempt) -> dict[str, str]:

@@ -19,6 +19,7 @@ from targets.tvm.clipped_take import clip_takes
 from targets.tvm.corrections import corrected
 from targets.tvm.facts import Facts
 from targets.tvm.inference import with_shapes
+from targets.tvm.known import with_known_values
 from targets.tvm.refusal import NotInTvmError
 from targets.tvm.signature import Signature
 
@@ -46,7 +47,7 @@ def to_relax(model: onnx.ModelProto) -> Any:
     facts = Facts.of_model(with_shapes(model), opset)
     module = _import(corrected(model, facts), opset)
     _check_outputs(module, signature)
-    return clip_takes(module)
+    return with_known_values(clip_takes(module))
 
 
 def opset_of(model: onnx.ModelProto) -> int:

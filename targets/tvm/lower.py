@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecc.target import Core
+from targets.tvm.account import Account
 from targets.tvm.compute.shuffle import SCHEDULED
 from targets.tvm.layout.convert import in_blocks
 from targets.tvm.layout.rules import RULES
+from targets.tvm.options import USUAL, Options
 from targets.tvm.pairs import paired
 from targets.tvm.schedules.choose import scheduled
 
@@ -22,9 +24,11 @@ class Lowered:
     """The functions that have a schedule of ours."""
     unscheduled: list[str]
     """Those that are left to TVM and LLVM."""
+    account: Account
+    """The same in numbers."""
 
 
-def lower(module: Any, core: Core, target: Any, *, winograd: bool = True) -> Lowered:
+def lower(module: Any, core: Core, target: Any, options: Options = USUAL) -> Lowered:
     """Lower what `to_relax` returned for `target` (TVM's), whose cores are like `core`."""
     import tvm
     from tvm import relax
@@ -47,18 +51,23 @@ def lower(module: Any, core: Core, target: Any, *, winograd: bool = True) -> Low
         relax.transform.RewriteDataflowReshape(),
         relax.transform.DeadCodeElimination(),
     ]
+    options.tell("laying out channels in blocks")
     with target:
         module = tvm.transform.Sequential(before)(module)
-        module = in_blocks(module, core, RULES, winograd=winograd)
+        module = in_blocks(module, core, RULES, winograd=options.winograd)
+        options.tell("fusing operators")
         module = tvm.transform.Sequential(fuse)(module)
         module = tvm.transform.Sequential(tidy)(paired(module, core))
-    done: list[str] = []
-    left: list[str] = []
-    for variable, function in list(module.functions_items()):
-        if isinstance(function, tvm.tirx.PrimFunc):
-            ready = bool(function.attrs.get(SCHEDULED, False))
-            found = function if ready else scheduled(function, core)
-            (left if found is None else done).append(str(variable.name_hint))
-            if found is not None:
-                module[variable] = found
-    return Lowered(module, sorted(done), sorted(left))
+    functions = {v: f for v, f in module.functions_items() if isinstance(f, tvm.tirx.PrimFunc)}
+    done: list[Any] = []
+    left: list[Any] = []
+    for number, (variable, function) in enumerate(functions.items()):
+        options.tell(f"{number} of {len(functions)} functions scheduled")
+        ready = bool(function.attrs.get(SCHEDULED, False))
+        found = function if ready else scheduled(function, core)
+        (left if found is None else done).append(variable)
+        if found is not None:
+            module[variable] = found
+    account = Account.of(module["main"], functions, left)
+    names, unscheduled = (sorted(str(v.name_hint) for v in found) for found in (done, left))
+    return Lowered(module, names, unscheduled, account)

@@ -14,36 +14,41 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
 from edgecc.errors import BuildError
 from edgecc.target import Target, TensorSpec
+from targets.tvm.options import Options
 from targets.tvm.partition import TVM, Segment
 from targets.tvm.refusal import NotInTvmError
 from targets.tvm.signature import TYPES, Signature, spec_of
+
+if TYPE_CHECKING:
+    from targets.tvm.fallback import Split
 
 LISTING = "segments.json"
 DEVICE_FILES = ("run.py", "compiled.py")
 
 
 def build_segments(
-    model: onnx.ModelProto, target: Target, folder: Path
-) -> tuple[Signature, dict[str, Any]]:
+    model: onnx.ModelProto, target: Target, folder: Path, options: Options
+) -> tuple[Signature, Split]:
     """Write the network in segments into `folder`, and what runs them on the device.
 
-    Return its inputs and outputs, and what to report. Errors: `BuildError`.
+    Return its inputs and outputs, and what is where. Errors: `BuildError`.
     """
     from targets.tvm.device_runtime import copy_runtime
     from targets.tvm.fallback import split
 
-    found = split(model, target, folder)
+    found = split(model, target, folder, options)
+    options.tell("runtime and runner")
     signature = _write_listing(model, found.segments, folder)
     copy_runtime(target.machine, folder)
     for name in DEVICE_FILES:
         shutil.copyfile(Path(__file__).parent / "device" / name, folder / name)
-    return signature, {**found.to_json(), "notes": found.notes()}
+    return signature, found
 
 
 def _write_listing(model: onnx.ModelProto, segments: Sequence[Segment], folder: Path) -> Signature:

@@ -94,6 +94,13 @@ def test_json_is_alone_on_stdout(save: Save, tmp_path: Path) -> None:
     }
 
 
+def test_a_board_is_shown_field_by_field() -> None:
+    lines = [line.split(maxsplit=1) for line in edgecc("targets", "rpi4").stdout.splitlines()]
+    shown = dict(line for line in lines if len(line) == 2)
+    assert shown["backends"] == "tvm, onnxruntime"
+    assert (shown["core.lanes"], shown["peaks.efficiency.dense"]) == ("4", "0.65")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -104,6 +111,7 @@ def test_json_is_alone_on_stdout(save: Save, tmp_path: Path) -> None:
         (["build", "MODEL", "--shape", "q:1,8,11,11"], 2, "no input 'q'"),
         (["build", "MODEL", "--plan", "absent.json"], 2, "cannot read the plan"),
         (["build", "MODEL", "--no-such-option"], 2, "no-such-option"),
+        (["build", "MODEL", "--no-winograd"], 2, "leave --no-winograd away"),
         (["build"], 2, "model"),
         (["build", "absent.onnx"], 3, "No such file"),
         (["inspect", "EMPTY"], 3, "is no ONNX model"),

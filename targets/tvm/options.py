@@ -1,0 +1,24 @@
+"""What the user says about the lowering, and whom it tells what it is at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from edgecc.target import Tell
+
+
+@dataclass(frozen=True)
+class Options:
+    """What holds for every function of a network."""
+
+    winograd: bool = True
+    """Whether convolutions may be computed by minimal filtering, whose error is larger."""
+    tell: Tell = lambda text: None
+    """Called with what is being worked on."""
+
+    def within(self, part: str) -> Options:
+        """Return the options for a `part` of the network, which is told of by its name."""
+        return replace(self, tell=lambda text: self.tell(f"{part}: {text}"))
+
+
+USUAL = Options()

@@ -12,7 +12,7 @@ from typing import Any
 from edgecc.target import Core
 from targets.tvm.compute.convolution import CROPPED, KIND
 from targets.tvm.compute.window import PADDED
-from targets.tvm.layout.convert import readers, sizes
+from targets.tvm.relax_values import readers, sizes
 from targets.tvm.schedules.body import Body
 
 

@@ -12,7 +12,8 @@ from targets.tvm.compute.convolution import dense, on_lanes
 from targets.tvm.compute.window import Window
 from targets.tvm.compute.winograd import Form, transformed_weights, winograd
 from targets.tvm.layout.blocked import EMPTY, Blocked, arranged
-from targets.tvm.layout.convert import Converter, number, sizes
+from targets.tvm.layout.converter import Converter
+from targets.tvm.relax_values import number, sizes
 from targets.tvm.schedules.minimal import winograd_form
 
 Weights = npt.NDArray[np.float32]

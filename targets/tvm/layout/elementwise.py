@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from targets.tvm.layout.blocked import Blocked, arranged
-from targets.tvm.layout.convert import Converter, number, sizes
+from targets.tvm.layout.converter import Converter
+from targets.tvm.relax_values import number, sizes
 
 FINITE = [
     "relax.nn.relu",

@@ -8,7 +8,8 @@ from typing import Any
 from targets.tvm.compute.pooling import pooled, shares
 from targets.tvm.compute.window import Window
 from targets.tvm.layout.blocked import Blocked, Joined
-from targets.tvm.layout.convert import Converter, sizes
+from targets.tvm.layout.converter import Converter
+from targets.tvm.relax_values import sizes
 
 
 def pool(convert: Converter, call: Any) -> Blocked | Joined | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from targets.tvm.layout.convert import Rule
+from targets.tvm.layout.converter import Rule
 from targets.tvm.layout.convolutions import convolution, product
 from targets.tvm.layout.elementwise import FINITE, FULL, elementwise
 from targets.tvm.layout.pooling import pool, whole_map

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from targets.tvm.layout.blocked import EMPTY, Blocked, Joined, arranged
-from targets.tvm.layout.convert import Converter, number, sizes
+from targets.tvm.layout.converter import Converter
+from targets.tvm.relax_values import number, sizes
 
 MOST = 0.75
 """Slots that nobody reads cost less than moving so many channels."""

@@ -14,8 +14,9 @@ import numpy as np
 from targets.tvm.compute.transforms import interleaved
 from targets.tvm.compute.window import Window
 from targets.tvm.layout.blocked import Blocked, arranged
-from targets.tvm.layout.convert import Converter, number, sizes
+from targets.tvm.layout.converter import Converter
 from targets.tvm.layout.convolutions import Weights, dense_convolution
+from targets.tvm.relax_values import number, sizes
 
 
 def transposed(convert: Converter, call: Any) -> Blocked | None:

@@ -60,6 +60,7 @@ MOVED = {
     "most of them": "a = Gather <axis = 1> (h20, most); b = Relu (a); y = Conv (b, w8x18x1x1)",
     "some of them": "a = Gather <axis = 1> (h20, some); y = Conv (a, w8x5x1x1)",
     "some twice": "a = Gather <axis = 1> (h20, twice); y = Conv (a, w8x22x1x1)",
+    "wider than it was": "a = Gather <axis = 1> (h8, wider); y = Conv (a, w8x16x1x1)",
     "without large ones": "m = Mul (h20, steep); a = Gather <axis = 1> (m, most); e = Exp (a);"
     "y = Conv (e, w8x18x1x1)",
     "rows": "y = Gather <axis = 2> (h20, some)",
@@ -74,6 +75,7 @@ TABLES = {
     "steep": np.where(np.arange(20) < 2, 1e4, 1).astype(np.float32).reshape(20, 1, 1),
     "some": np.array([3, 0, -1, 7, 4]),
     "twice": np.arange(22) // 2 + 5,
+    "wider": np.arange(16) // 3,
     "scales": np.array([1, 1, 2, 1.5], np.float32),
     "zero6": np.array(0, np.float32),
     "six6": np.array(0.6, np.float32),

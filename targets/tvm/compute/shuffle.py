@@ -34,6 +34,7 @@ def shuffle(shape: tuple[int, ...], places: npt.NDArray[np.int32]) -> Any:
     stores = []
     for number, slots in enumerate(places):
         read = sorted({int(slot) // held for slot in slots})
+        read += read[:1] * (-(-lanes // held) - len(read))  # no result is longer than what is read
         lane = {block: i * held for i, block in enumerate(read)}
         indices = [lane[int(slot) // held] + int(slot) % held for slot in slots]
         value = vector(read[0])

@@ -117,22 +117,23 @@ WHOLE = {
     "y = Mul (s, m)",
     "InstanceNormalization": f"{DENSE}; y = InstanceNormalization (a, w20, b20)",
 }
-CORES = [pytest.param(HOST, id="host"), pytest.param(SMALL, id="small caches")]
+SLOW = pytest.mark.slow
+CORES = [pytest.param(HOST, id="host"), pytest.param(SMALL, id="small caches", marks=SLOW)]
 
 
-@pytest.mark.parametrize("batch", [1, pytest.param(4, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("target", [CORES[0], pytest.param(SMALL, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("batch", [1, pytest.param(4, marks=SLOW)])
+@pytest.mark.parametrize("target", CORES)
 @pytest.mark.parametrize("branches", [ACTIVATIONS, RESIDUALS, MOVED], ids=["act", "add", "move"])
 def test_what_is_fused_and_moved(branches: dict[str, str], target: Target, batch: int) -> None:
     check(branches, (13, 9), batch=batch, target=target, tables=TABLES)
 
 
-@pytest.mark.parametrize("batch", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("batch", [1, pytest.param(4, marks=SLOW)])
 @pytest.mark.parametrize("target", CORES)
 def test_pools(target: Target, batch: int) -> None:
     check(POOLS, (13, 9), batch=batch, target=target, tables=AXES)
 
 
-@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("batch", [4, pytest.param(1, marks=SLOW)])
 def test_what_reads_whole_maps(batch: int) -> None:
     check(WHOLE, (13, 9), batch=batch)

@@ -9,7 +9,7 @@ from tvm_networks import HOST, by_onnxruntime, error, given, run_lowered
 
 from edgecc.target import Target
 
-FAST = range(10)
+FAST = range(6)
 ALL = range(40)
 HAVE_SCHEDULES = ("dense", "on_lanes", "winograd", "depthwise", "conv2d", "matmul")
 """How names of functions begin of which none may be left to TVM."""

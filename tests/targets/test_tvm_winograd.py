@@ -10,12 +10,12 @@ from onnx.parser import parse_node
 from tvm_networks import HOST, by_onnxruntime, error, given, network, normal, run_lowered
 
 from edgecc.target import Core
+from targets.tvm.compile import compiled
 from targets.tvm.compute.window import Window
 from targets.tvm.compute.winograd import Form
-from targets.tvm.core import core_of
 from targets.tvm.frontend import to_relax
 from targets.tvm.layout import convolutions
-from targets.tvm.lower import lower
+from targets.tvm.options import Options
 from targets.tvm.schedules.minimal import winograd_form
 from targets.tvm.schedules.tile import register_tile
 
@@ -71,7 +71,7 @@ def form(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> lis
 
 
 SLOW = pytest.mark.slow
-FORMS = [(2, 0), (4, 0), pytest.param((2, 2), marks=SLOW), pytest.param((4, 1), marks=SLOW)]
+FORMS = [(4, 1), *(pytest.param(form, marks=SLOW) for form in ((2, 0), (4, 0), (2, 2)))]
 
 
 @pytest.mark.parametrize(("pixels", "batch"), [((13, 9), 1), pytest.param((7, 10), 2, marks=SLOW)])
@@ -139,19 +139,11 @@ def test_it_is_taken_where_the_model_says_so() -> None:
 
 
 def test_it_can_be_switched_off() -> None:
-    import tvm
-
-    from targets.tvm.toolchain import llvm_target
-
     nodes = [parse_node("h = Conv (x, p)"), parse_node("y = Conv <pads = [1, 1, 1, 1]> (h, w)")]
     weights = {"p": normal(64, 8, 1, 1), "w": normal(64, 64, 3, 3) / np.float32(24)}
     model = network(17, nodes, weights, (1, 8, 28, 28))
-    target = tvm.target.Target(llvm_target(HOST))
-    names = {
-        on: lower(to_relax(model), core_of(HOST), target, winograd=on).scheduled
-        for on in (True, False)
-    }
-    assert [sum("winograd" in name for name in names[on]) for on in (True, False)] == [1, 0]
-    ((got,), lowered) = run_lowered(model, given(model), HOST)
-    assert any("winograd" in name for name in lowered.scheduled)
+    for winograd in (True, False):
+        _, lowered = compiled(to_relax(model), HOST, Options(winograd=winograd))
+        assert any("winograd" in name for name in lowered.scheduled) is winograd
+    ((got,), _) = run_lowered(model, given(model), HOST)
     assert error(by_onnxruntime(model, given(model))[0], got) < LIMIT

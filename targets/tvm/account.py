@@ -11,8 +11,10 @@ from typing import Any
 
 from targets.tvm.compute.winograd import OUTPUTS
 
+SCALAR = 16
+"""What has no schedule computes one number where the rest computes a vector of about so many."""
 SHARE = 0.01
-"""Of a network's operations: what has no schedule and more of them than this is worth a note,"""
+"""Of a network's operations, so weighted: more than this is worth a note,"""
 LEAST = 10_000
 """if they are more than a trifle, as a softmax over classes is."""
 
@@ -64,19 +66,19 @@ class Account:
     def notes(self) -> list[str]:
         """Return what a user should know, in a sentence."""
         heavy = [
-            (name, count / self.operations)
+            name
             for name, count in sorted(self.left.items(), key=lambda item: -item[1])
-            if count >= LEAST and count >= SHARE * self.operations
+            if count >= LEAST and SCALAR * count >= SHARE * self.operations
         ]
         if not heavy:
             return []
-        shares = ", ".join(f"{name} ({share:.0%} of the operations)" for name, share in heavy)
-        return [f"without a schedule of edgecc's, so perhaps slow: {shares}"]
+        return [f"without a schedule of edgecc's, so perhaps slow: {', '.join(heavy)}"]
 
 
 def readable(name: str) -> str:
-    """Return the name of a function as TVM gave it (`fused_softmax1`) without what says nothing."""
-    return re.sub(r"\d+$", "", re.sub(r"^(fused_)+", "", name)).strip("_") or name
+    """Return the name that TVM gave to a function without what says nothing: `add_softmax` of
+    `fused_add3_tir_softmax12`."""
+    return re.sub(r"\d+(?=_|$)|(?<![^_])(fused|tir)_", "", name).strip("_") or name
 
 
 def _calls(main: Any) -> Counter[Any]:

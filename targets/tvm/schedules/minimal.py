@@ -25,6 +25,8 @@ SPILLED = 36.0
 """The same for tiles that were written shortly before."""
 SHARES = 4
 """The fewest parts that a convolution is cut into, if it is."""
+CHUNK = 300.0
+"""Cycles to begin with the next rows of tiles."""
 GAIN = 0.9
 """Winograd's error is larger: it has to be worth something."""
 
@@ -57,6 +59,7 @@ def winograd_form(
         for chunk in _chunks(high):
             weights = _streaming(core, products * inputs * blocks, high // chunk, first)
             moved = high * row / SPILLED if chunk * row > core.l2_kb * 1024 / 2 else 0.0
+            moved += high // chunk * CHUNK
             if groups * (taken + weights) + moved < best:
                 best = groups * (taken + weights) + moved
                 found = Form((m, q), chunk, register_tile(core, blocks, chunk, wide))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -235,6 +235,18 @@ class Backend(ABC):
         from edgecc.errors import UsageError
 
         raise UsageError(f"the backend {self.name} has no fallback", hint="leave --fallback away")
+
+    def with_tuning(
+        self, target: Target, tune: str, rpc: str | None, tell: Callable[[str], None]
+    ) -> Backend:
+        """Return the backend, to measure on the device at `rpc` what it chooses for `target`.
+
+        `tune` is a number of trials, or a file of what was measured. Errors: `UsageError` where it
+        measures nothing, `DeviceError` without an answer from the device.
+        """
+        from edgecc.errors import UsageError
+
+        raise UsageError(f"the backend {self.name} has no tuning", hint="leave --tune away")
 
     @abstractmethod
     def build(self, model: Path, target: Target, folder: Path) -> Artifact:

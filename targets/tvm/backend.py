@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import shlex
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from targets.tvm.segments import LISTING, build_segments
 from targets.tvm.session import TvmSession
 from targets.tvm.signature import Signature
 from targets.tvm.toolchain import glibc_for, installed_versions
+from targets.tvm.tuning.tune import Tuning
+from targets.tvm.tuning.wish import FILE, Wish
 
 FOLDER = "tvm"
 LIBRARY = f"{FOLDER}/model.so"
@@ -34,13 +38,23 @@ class TvmBackend(Backend):
 
     name = "tvm"
     fallback = False
+    wish: Wish | None = None
     summary = "Compiles to ARM or x86 machine code; runs without Python on the device"
     dynamic = False
 
     def with_fallback(self) -> Backend:
         """Return a backend that leaves to onnxruntime what TVM cannot take."""
-        backend = TvmBackend()
+        backend = copy.copy(self)
         backend.fallback = True
+        return backend
+
+    def with_tuning(
+        self, target: Target, tune: str, rpc: str | None, tell: Callable[[str], None]
+    ) -> Backend:
+        """Return a backend that measures tiles on the device (see `Backend.with_tuning`)."""
+        self.versions()
+        backend = copy.copy(self)
+        backend.wish = Wish.parse(target, tune, rpc, tell)
         return backend
 
     def versions(self) -> dict[str, str]:
@@ -72,16 +86,21 @@ class TvmBackend(Backend):
 
     def _write(self, model: Path, target: Target, folder: Path) -> tuple[str, dict[str, Any]]:
         """Write what the bundle needs; return the command that runs it, and what to report."""
+        tuning = Tuning.of(target, self.wish) if self.wish else None
         try:
-            return run_command(_build(model, target, folder)), {}
+            command = run_command(_build(model, target, folder, tuning))
+            return command, _tuned(tuning, folder)
         except NotInTvmError:
             if not self.fallback:
                 raise
+        tuning = Tuning.of(target, self.wish) if self.wish else None
         for path in folder.iterdir():  # of the attempt to give TVM all of it
             path.unlink()
         from targets.tvm.frontend import read_model
 
-        signature, told = build_segments(read_model(model), target, folder)
+        signature, told = build_segments(read_model(model), target, folder, tuning)
+        also = _tuned(tuning, folder)
+        told = {**told, **also, "notes": [*told["notes"], *also.get("notes", [])]}
         return run_command(signature, "python3", f"{FOLDER}/run.py"), told
 
     def open(self, folder: Path, artifact: Artifact) -> Session:
@@ -108,7 +127,7 @@ def run_command(signature: Signature, *program: str) -> str:
     return shlex.join([*words, "-o", ".."])
 
 
-def _build(model: Path, target: Target, folder: Path) -> Signature:
+def _build(model: Path, target: Target, folder: Path, tuning: Tuning | None) -> Signature:
     """Write everything the bundle needs into `folder`, which is empty."""
     from targets.tvm.compile import write_library
     from targets.tvm.device_programs import write_programs
@@ -122,8 +141,16 @@ def _build(model: Path, target: Target, folder: Path) -> Signature:
     copy_runtime(target.machine, folder)
     write_programs(target, folder)
     with tempfile.TemporaryDirectory(prefix="objects-", dir=folder.parent) as workspace:
-        write_library(module, target, folder / "model.so", Path(workspace))
+        write_library(module, target, folder / "model.so", Path(workspace), tuning)
     return signature
+
+
+def _tuned(tuning: Tuning | None, folder: Path) -> dict[str, Any]:
+    """Write what was measured; return what to report of it."""
+    if tuning is None:
+        return {}
+    (folder / FILE).write_text(tuning.text())
+    return tuning.details()
 
 
 def _files(folder: Path) -> list[Path]:

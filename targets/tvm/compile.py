@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgecc.errors import BuildError
+from edgecc.errors import EdgeccError
 from edgecc.target import Target
 from targets.tvm.core import core_of
 from targets.tvm.frontend import last_line, quiet, reraise_interrupt
@@ -15,18 +16,22 @@ from targets.tvm.toolchain import llvm_target, narrow, zig_cc
 from targets.tvm.wide import beside
 
 # No build id, no symbols, no paths: the same model gives the same bytes in any folder.
+Tuned = Callable[[Any], Any]
+"""Changes tiles (see `lower`)."""
 LINK = ["-shared", "-s", "-Wl,--build-id=none", "-lm"]
 
 
-def write_library(module: Any, target: Target, library: Path, workspace: Path) -> Lowered:
+def write_library(
+    module: Any, target: Target, library: Path, workspace: Path, tuned: Tuned | None = None
+) -> Lowered:
     """Compile `module` for `target` and write the shared `library`.
 
     `workspace` is an empty folder for object files. Errors: `BuildError`.
     """
     with quiet():
         try:
-            executable, lowered = compiled(module, target)
-        except BuildError:
+            executable, lowered = compiled(module, target, tuned)
+        except EdgeccError:
             raise
         except Exception as error:  # TVM raises whatever its C++ or Python ran into
             reraise_interrupt(error)
@@ -46,14 +51,14 @@ def write_library(module: Any, target: Target, library: Path, workspace: Path) -
     return lowered
 
 
-def compiled(module: Any, target: Target) -> tuple[Any, Lowered]:
+def compiled(module: Any, target: Target, tuned: Tuned | None = None) -> tuple[Any, Lowered]:
     """Return what TVM's virtual machine runs, and how each function was lowered."""
     import tvm
     from tvm.relax.backend.cpu_generic import pipeline as cpu
 
     whole = tvm.target.Target(llvm_target(target))
     safe = tvm.target.Target(narrow(llvm_target(target)))
-    lowered = lower(module, core_of(target), whole)
+    lowered = lower(module, core_of(target), whole, tuned=tuned)
     module = lowered.module
     if target.machine == "x86_64":
         module = beside(module, lowered.scheduled, whole)

@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 
 from edgecc.target import Target
-from targets.tvm.compile import write_library
+from targets.tvm.compile import Tuned, write_library
 from targets.tvm.frontend import expand_functions, some, to_relax, unknown_operators
 from targets.tvm.inference import types_of
 from targets.tvm.partition import ONNXRUNTIME, TVM, Network, Segment, operator, partition
@@ -67,7 +67,9 @@ class Split:
         return lines
 
 
-def split(model: onnx.ModelProto, target: Target, folder: Path) -> Split:
+def split(
+    model: onnx.ModelProto, target: Target, folder: Path, tuned: Tuned | None = None
+) -> Split:
     """Cut `model` into segments and write them into `folder`: `0/model.so`, `1.onnx`, ...
 
     Errors: `BuildError` where something fails that onnxruntime cannot help with.
@@ -81,7 +83,7 @@ def split(model: onnx.ModelProto, target: Target, folder: Path) -> Split:
     }
     while True:
         segments = partition(network, set(refused), _is_passable)
-        found = _refused(segments, to_relax) or _write(segments, target, folder)
+        found = _refused(segments, to_relax) or _write(segments, target, folder, tuned)
         if not found:
             return Split(segments, refused)
         refused |= found
@@ -102,7 +104,9 @@ def _refused(segments: list[Segment], attempt: Attempt) -> dict[str, str]:
     return found
 
 
-def _write(segments: list[Segment], target: Target, folder: Path) -> dict[str, str]:
+def _write(
+    segments: list[Segment], target: Target, folder: Path, tuned: Tuned | None
+) -> dict[str, str]:
     """Write every segment; return the nodes that do not compile, of which nothing is left then."""
     for number, segment in enumerate(segments):
         if segment.runs_in == ONNXRUNTIME:
@@ -110,7 +114,7 @@ def _write(segments: list[Segment], target: Target, folder: Path) -> dict[str, s
             continue
         place = folder / str(number)
         place.mkdir()
-        attempt = _Compile(target, place / LIBRARY, folder.parent)
+        attempt = _Compile(target, place / LIBRARY, folder.parent, tuned)
         if found := _refused([segment], attempt):
             for path in folder.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -123,10 +127,11 @@ class _Compile:
     target: Target
     library: Path
     scratch: Path
+    tuned: Tuned | None
 
     def __call__(self, model: onnx.ModelProto) -> None:
         with tempfile.TemporaryDirectory(prefix="objects-", dir=self.scratch) as workspace:
-            write_library(to_relax(model), self.target, self.library, Path(workspace))
+            write_library(to_relax(model), self.target, self.library, Path(workspace), self.tuned)
 
 
 def _blamed(segment: Segment, error: NotInTvmError, attempt: Attempt) -> dict[str, str]:

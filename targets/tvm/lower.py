@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,18 @@ class Lowered:
     """Those that are left to TVM and LLVM."""
 
 
-def lower(module: Any, core: Core, target: Any, *, winograd: bool = True) -> Lowered:
-    """Lower what `to_relax` returned for `target` (TVM's), whose cores are like `core`."""
+def lower(
+    module: Any,
+    core: Core,
+    target: Any,
+    *,
+    winograd: bool = True,
+    tuned: Callable[[Any], Any] | None = None,
+) -> Lowered:
+    """Lower what `to_relax` returned for `target` (TVM's), whose cores are like `core`.
+
+    `tuned` may change the tiles of the functions before they are scheduled.
+    """
     import tvm
     from tvm import relax
 
@@ -51,6 +62,8 @@ def lower(module: Any, core: Core, target: Any, *, winograd: bool = True) -> Low
         module = in_blocks(module, core, RULES, winograd=winograd)
         module = tvm.transform.Sequential(fuse)(module)
         module = tvm.transform.Sequential(tidy)(paired(module, core))
+    if tuned is not None:
+        module = tuned(module)
     done: list[str] = []
     left: list[str] = []
     for variable, function in list(module.functions_items()):

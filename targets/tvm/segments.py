@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ DEVICE_FILES = ("run.py", "compiled.py")
 
 
 def build_segments(
-    model: onnx.ModelProto, target: Target, folder: Path
+    model: onnx.ModelProto, target: Target, folder: Path, tuned: Callable[[Any], Any] | None = None
 ) -> tuple[Signature, dict[str, Any]]:
     """Write the network in segments into `folder`, and what runs them on the device.
 
@@ -38,7 +38,7 @@ def build_segments(
     from targets.tvm.device_runtime import copy_runtime
     from targets.tvm.fallback import split
 
-    found = split(model, target, folder)
+    found = split(model, target, folder, tuned)
     signature = _write_listing(model, found.segments, folder)
     copy_runtime(target.machine, folder)
     for name in DEVICE_FILES:

@@ -17,9 +17,9 @@ from targets.tvm.tuning.address import Address
 
 SESSION_S = 40
 """After so long the server itself ends a session: what hangs in it does not hang there for ever."""
-ROUND_MS = 5
-ROUNDS = (2, 6)
-"""At least and at most, of both libraries in turns."""
+ROUND_MS = 1
+ROUNDS = (3, 30)
+"""At least and at most, of both libraries in turns: short ones, of which some are undisturbed."""
 TOTAL_S = 1.0
 """What the rounds should take, as far as there may be so few of them."""
 EXACT = 1e-4

@@ -6,23 +6,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecc.target import Core
+from targets.tvm.schedules.choose import scheduled
 from targets.tvm.tuning.records import Database
-from targets.tvm.tuning.space import Choice, choices, own_choice
+from targets.tvm.tuning.space import Choice, choices, own_choice, with_choice
 
 
 @dataclass
 class Task:
-    """A function that has a choice, and where it is called."""
+    """A function that has a choice, and how often it is called."""
 
     key: str
     function: Any
     uses: int
+    core: Core
     others: list[Choice]
 
     def untried(self, database: Database) -> Choice | None:
-        """Return what to measure next."""
+        """Return what to measure next, leaving out what has no schedule."""
         known = database.of(self.key)
-        return next((choice for choice in self.others if choice not in known), None)
+        while rest := [choice for choice in self.others if choice not in known]:
+            if scheduled(with_choice(self.function, self.core, rest[0]), self.core) is not None:
+                return rest[0]
+            self.others.remove(rest[0])
+        return None
 
     def trials(self, database: Database) -> int:
         """Return how many of its choices are known."""
@@ -58,7 +64,7 @@ def tasks_of(module: Any, core: Core) -> dict[Any, Task]:
         if key in by_key:
             by_key[key].uses += count
         else:
-            by_key[key] = Task(key, plain, count, choices(plain, core))
+            by_key[key] = Task(key, plain, count, core, choices(plain, core))
         found[variable] = by_key[key]
     return found
 

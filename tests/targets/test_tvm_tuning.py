@@ -234,7 +234,7 @@ def test_a_device_that_is_lost_ends_the_tuning_and_not_the_build(
     artifact = tuned("9", tmp_path / "net", two_layers())
     assert len(records(cache)) == 1 + kept
     assert artifact.details["notes"][-1] == (
-        f"tuning ended early, after {kept} of 9 trials: silent"
+        f"tuning ended early, after {kept} of 9 trials: the device crashed or is gone (silent)"
     )
 
 
@@ -393,7 +393,10 @@ def rpc_server(tmp_path: Path) -> Iterator[str]:
     words = [sys.executable, "-m", "tvm.exec.rpc_server", "--host", "127.0.0.1"]
     with (tmp_path / "server").open("w") as log:
         process = subprocess.Popen(
-            [*words, "--port", str(port)], stdout=log, stderr=log, start_new_session=True
+            [*words, "--port", str(port), "--port-end", str(port + 1)],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         end = time.monotonic() + 60

@@ -13,7 +13,7 @@ MAGIC, MISMATCH = 0xFF271, 0xFF273
 """TVM's: how every client begins, and the answer to a key that is not the server's."""
 START = (
     "start one on the device: python3 -m tvm.exec.rpc_server --port 9090, after "
-    "pip install apache-tvm=={tvm} apache-tvm-ffi=={ffi} cloudpickle psutil tornado"
+    "pip install apache-tvm=={tvm} apache-tvm-ffi=={ffi} cloudpickle"
 )
 
 

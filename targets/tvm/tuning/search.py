@@ -38,7 +38,10 @@ def measure(tasks: list[Task], target: Target, wish: Wish, database: Database) -
                 if lost < MOST_LOST and not bench.starts_again():
                     lost = MOST_LOST
                 if lost == MOST_LOST:
-                    return f"tuning ended early, after {spent} of {wish.trials} trials: {error}"
+                    return (
+                        f"tuning ended early, after {spent} of {wish.trials} trials: the device "
+                        f"crashed or is gone ({error})"
+                    )
             database.add(record)
             spent += 1
             wish.tell(_progress(tasks, database, spent, wish.trials))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -90,6 +90,21 @@ def targets() -> dict[str, Target]:
             raise EdgeccError(f"the board file {file} is damaged: {error}") from None
         found[target.name] = target
     return found
+
+
+def tuned(
+    backend: Backend,
+    board: Target,
+    tune: int | str | Path | None,
+    rpc: str | None,
+    tell: Callable[[str], None],
+) -> Backend:
+    """Return `backend`, to tune for `board` where `tune` is given (see `Backend.with_tuning`)."""
+    if tune is not None:
+        return backend.with_tuning(board, str(tune), rpc, tell)
+    if rpc is not None:
+        raise UsageError("--rpc is where to tune", hint="give --tune as well, as --tune 200")
+    return backend
 
 
 def pipeline(text: str) -> Pipeline:

@@ -126,6 +126,8 @@ def build(
     backend: str | None = None,
     fallback: bool = False,
     winograd: bool = True,
+    tune: int | str | Path | None = None,
+    rpc: str | None = None,
     request: Request | None = None,
     shape: GivenShapes | None = None,
     out: str | Path | None = None,
@@ -141,17 +143,18 @@ def build(
     inputs: {"x": (1, 3, 224, 224)}. `inputs` is an .npz to verify with instead of random numbers.
     `debug_passes` is a folder for the model after each pass. With `fallback` onnxruntime runs
     what the backend cannot take, on the device too. Without `winograd` every convolution is
-    summed over its window.
+    summed over its window. With `tune`, a number of trials, tiles are measured on the device, whose
+    TVM RPC server is at `rpc` (host:port, or "local"); or `tune` is a file of what was measured.
     Errors: `edgecc.errors.EdgeccError` and its kinds; a failed build leaves nothing behind.
     """
     path, board = Path(model), catalog.target(target)
     lowering = catalog.backend(backend or board.backend, board)
     lowering = lowering.with_fallback() if fallback else lowering
     lowering = lowering if winograd else lowering.without_winograd()
-    wish = request or Request.of(**asked)
+    wish, clock = request or Request.of(**asked), Clock(progress)
+    lowering = catalog.tuned(lowering, board, tune, rpc, clock.detail)
     versions = {**_versions(), **lowering.versions()}
     folder = Path(out) if out is not None else Path(f"{path.stem}-{board.name}")
-    clock = Clock(progress)
     with bundle.staging(folder) as stage, tempfile.TemporaryDirectory() as scratch:
         with clock.stage("load"):
             source = Source.read(path, read_shapes(shape), Path(scratch), dynamic=lowering.dynamic)

@@ -248,6 +248,16 @@ class Backend(ABC):
             hint="leave --no-winograd away",
         )
 
+    def with_tuning(
+        self, target: Target, tune: str, rpc: str | None, tell: Callable[[str], None]
+    ) -> Backend:
+        """Return the backend, to measure on the device at `rpc` what it chooses for `target`.
+
+        `tune` is a number of trials, or a file of what was measured. Errors: `UsageError` where it
+        measures nothing, `DeviceError` without an answer from the device.
+        """
+        raise UsageError(f"the backend {self.name} has no tuning", hint="leave --tune away")
+
     @abstractmethod
     def build(
         self, model: Path, target: Target, folder: Path, tell: Tell = lambda text: None

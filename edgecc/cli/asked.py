@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from edgecc.request import Request
 
-BUDGET, CALIBRATION = "Budget", "Calibration"
+BUDGET, CALIBRATION, TUNING = "Budget", "Calibration", "Tuning"
 
 Passes = Annotated[
     str | None,
@@ -142,6 +142,24 @@ ReluAware = Annotated[
         help="Fit what the ReLU behind a convolution lets through (the default), or all of it: "
         "faster, and worse.",
         rich_help_panel=CALIBRATION,
+    ),
+]
+
+Tune = Annotated[
+    str | None,
+    typer.Option(
+        help="Measure so many tiles on the device, and take the faster ones; or a file of those "
+        "measured, or a bundle that has one.",
+        metavar="TRIALS",
+        rich_help_panel=TUNING,
+    ),
+]
+Rpc = Annotated[
+    str | None,
+    typer.Option(
+        help="The device's TVM RPC server; 'local' is this machine (the default for host).",
+        metavar="HOST:PORT",
+        rich_help_panel=TUNING,
     ),
 ]
 

@@ -37,6 +37,8 @@ def build(
             "--no-winograd", help="Sum every convolution over its window: slower, more exact."
         ),
     ] = False,
+    tune: asked.Tune = None,
+    rpc: asked.Rpc = None,
     passes: asked.Passes = None,
     plan: asked.Plan = None,
     macs: asked.Macs = None,
@@ -94,6 +96,8 @@ def build(
             backend=backend,
             fallback=fallback,
             winograd=not no_winograd,
+            tune=tune,
+            rpc=rpc,
             request=request,
             shape=shape,
             out=out,

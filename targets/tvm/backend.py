@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from targets.tvm.segments import LISTING, build_segments
 from targets.tvm.session import TvmSession
 from targets.tvm.signature import Signature
 from targets.tvm.toolchain import glibc_for, installed_versions
+from targets.tvm.tuning.tune import Tuning
+from targets.tvm.tuning.wish import FILE, Wish
 
 FOLDER = "tvm"
 LIBRARY = f"{FOLDER}/model.so"
@@ -38,6 +41,7 @@ class TvmBackend(Backend):
 
     fallback: bool = False
     winograd: bool = True
+    wish: Wish | None = None
     name = "tvm"
     summary = "Compiles to ARM or x86 machine code; runs without Python on the device"
     dynamic = False
@@ -49,6 +53,13 @@ class TvmBackend(Backend):
     def without_winograd(self) -> Backend:
         """Return a backend that sums every convolution over its window."""
         return replace(self, winograd=False)
+
+    def with_tuning(
+        self, target: Target, tune: str, rpc: str | None, tell: Callable[[str], None]
+    ) -> Backend:
+        """Return a backend that measures tiles on the device (see `Backend.with_tuning`)."""
+        self.versions()
+        return replace(self, wish=Wish.parse(target, tune, rpc, tell))
 
     def versions(self) -> dict[str, str]:
         """Return the versions of TVM, its FFI, Zig and LLVM."""
@@ -67,7 +78,10 @@ class TvmBackend(Backend):
         with tempfile.TemporaryDirectory(prefix=".tvm-", dir=folder) as temporary:
             made = Path(temporary) / FOLDER
             made.mkdir()
-            run, told = self._write(model, target, made, Options(self.winograd, tell))
+            tuning = Tuning.of(target, self.wish) if self.wish else None
+            options = Options(self.winograd, tuning, tell)
+            run, told = self._write(model, target, made, options)
+            told |= _tuned(tuning, made, told.get("notes", []))
             files = tuple(sorted(f.relative_to(temporary).as_posix() for f in _files(made)))
             shutil.rmtree(folder / FOLDER, ignore_errors=True)
             made.replace(folder / FOLDER)
@@ -149,6 +163,15 @@ def _build(
         library = folder / "model.so"
         lowered = write_library(module, target, library, Path(workspace), options)
     return signature, lowered.account
+
+
+def _tuned(tuning: Tuning | None, folder: Path, notes: list[str]) -> dict[str, Any]:
+    """Write what was measured; return what to report of it, behind other `notes`."""
+    if tuning is None:
+        return {}
+    (folder / FILE).write_text(tuning.text())
+    told = tuning.details()
+    return {**told, "notes": [*notes, *told["notes"]]}
 
 
 def _files(folder: Path) -> list[Path]:

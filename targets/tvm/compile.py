@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgecc.errors import BuildError
+from edgecc.errors import EdgeccError
 from edgecc.target import Target
 from targets.tvm.core import core_of
 from targets.tvm.frontend import last_line, quiet, reraise_interrupt
@@ -16,6 +17,8 @@ from targets.tvm.toolchain import llvm_target, narrow, zig_cc
 from targets.tvm.wide import beside
 
 # No build id, no symbols, no paths: the same model gives the same bytes in any folder.
+Tuned = Callable[[Any], Any]
+"""Changes tiles (see `lower`)."""
 LINK = ["-shared", "-s", "-Wl,--build-id=none", "-lm"]
 
 
@@ -33,7 +36,7 @@ def write_library(
     with quiet():
         try:
             executable, lowered = compiled(module, target, options)
-        except BuildError:
+        except EdgeccError:
             raise
         except Exception as error:  # TVM raises whatever its C++ or Python ran into
             reraise_interrupt(error)

@@ -58,6 +58,8 @@ def lower(module: Any, core: Core, target: Any, options: Options = USUAL) -> Low
         options.tell("fusing operators")
         module = tvm.transform.Sequential(fuse)(module)
         module = tvm.transform.Sequential(tidy)(paired(module, core))
+    if options.tuned is not None:
+        module = options.tuned(module)
     functions = {v: f for v, f in module.functions_items() if isinstance(f, tvm.tirx.PrimFunc)}
     done: list[Any] = []
     left: list[Any] = []

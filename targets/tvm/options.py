@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from edgecc.target import Tell
 
@@ -13,6 +15,8 @@ class Options:
 
     winograd: bool = True
     """Whether convolutions may be computed by minimal filtering, whose error is larger."""
+    tuned: Callable[[Any], Any] | None = None
+    """Given the functions before they are scheduled, it returns them with other tiles."""
     tell: Tell = lambda text: None
     """Called with what is being worked on."""
 

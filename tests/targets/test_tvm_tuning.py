@@ -29,6 +29,7 @@ from targets.tvm import TvmBackend
 from targets.tvm.core import core_of
 from targets.tvm.frontend import to_relax
 from targets.tvm.lower import lower
+from targets.tvm.options import Options
 from targets.tvm.schedules.choose import scheduled
 from targets.tvm.toolchain import llvm_target
 from targets.tvm.tuning import search, wish
@@ -93,7 +94,7 @@ def fused(model: onnx.ModelProto) -> Any:
         kept.append(tvm.IRModule(dict(module.functions)))
         return module
 
-    lower(to_relax(model), core_of(HOST), tvm.target.Target(llvm_target(HOST)), tuned=keep)
+    lower(to_relax(model), core_of(HOST), tvm.target.Target(llvm_target(HOST)), Options(tuned=keep))
     return kept[0]
 
 

@@ -55,7 +55,8 @@ def fits(core: Core, tile: Tile) -> bool:
 def register_tile(core: Core, blocks: int, rows: int, columns: int) -> Tile:
     """Return the tile that takes the fewest cycles for an output of this shape."""
     best, found = float("inf"), Tile(1, 1, 1)
-    for b in (size for size in range(1, MOST_BLOCKS + 1) if blocks % size == 0):
+    most = MOST_BLOCKS if rows * columns > 1 else core.registers // 2
+    for b in (size for size in range(1, most + 1) if blocks % size == 0):
         for r in (size for size in range(1, 5) if rows % size == 0):
             for c in range(1, columns + 1):
                 tile = Tile(b, r, c)

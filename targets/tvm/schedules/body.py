@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from edgecc.target import Core
+
+SHARED = 4096
+"""Vectors to compute that make up for starting the other cores (some microseconds)."""
 
 
 class Body:
@@ -91,7 +95,13 @@ class Body:
             schedule.vectorize(lane)
             outer = [*outer, more]
         if len(outer) > 1:
-            schedule.parallel(schedule.fuse(*outer[:-1]))
+            self.shared(schedule.fuse(*outer[:-1]), block)
+
+    def shared(self, loop: Any, block: Any) -> None:
+        """Let cores share `loop`, in which `block` is computed, where there is enough to do."""
+        extents = [int(axis.dom.extent) for axis in self.schedule.get(block).iter_vars]
+        if math.prod(extents) >= SHARED * self.core.lanes:
+            self.schedule.parallel(loop)
 
     def copied_at(self, block: Any, loop: Any) -> None:
         """Compute `block` inside `loop`, as much of it as is needed there."""

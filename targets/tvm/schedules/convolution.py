@@ -31,13 +31,14 @@ def schedule_convolution(body: Body, sums: Any) -> None:
     loops = ordered(body, sums, int(body.annotation(sums, CHUNK)))
     last = finished_on(body, sums, loops)
     whole = int(schedule.get(loops.chunks).extent) == 1
-    if whole:  # before decompose_reduction, as every `parallel`
-        schedule.parallel(schedule.fuse(loops.batch, loops.chunks, loops.blocks, loops.rows))
+    if whole:  # loops are shared before decompose_reduction
+        outer = schedule.fuse(loops.batch, loops.chunks, loops.blocks, loops.rows)
+        body.shared(outer, sums)
         for padded in first:
             body.injective(padded)
     else:
         outer = schedule.fuse(loops.batch, loops.chunks)
-        schedule.parallel(outer)
+        body.shared(outer, sums)
         for padded in first:
             body.copied_at(padded, outer)
     in_registers(body, sums, loops, last)

@@ -23,10 +23,10 @@ STREAMED = 12.0
 """The same from a cache behind the second one."""
 SPILLED = 36.0
 """The same for tiles that were written shortly before."""
-SHARES = 4
-"""The fewest parts that a convolution is cut into, if it is."""
 CHUNK = 300.0
 """Cycles to begin with the next rows of tiles."""
+WHOLE = 15000.0
+"""Cycles to start the other cores three times more, as each step is shared by itself."""
 GAIN = 0.9
 """Winograd's error is larger: it has to be worth something."""
 
@@ -59,7 +59,7 @@ def winograd_form(
         for chunk in _chunks(high):
             weights = _streaming(core, products * inputs * blocks, high // chunk, first)
             moved = high * row / SPILLED if chunk * row > core.l2_kb * 1024 / 2 else 0.0
-            moved += high // chunk * CHUNK
+            moved += WHOLE if chunk == high else high // chunk * CHUNK
             if groups * (taken + weights) + moved < best:
                 best = groups * (taken + weights) + moved
                 found = Form((m, q), chunk, register_tile(core, blocks, chunk, wide))
@@ -67,9 +67,8 @@ def winograd_form(
 
 
 def _chunks(high: int) -> list[int]:
-    """Return how many rows of tiles may go together: all, or few enough for several cores."""
-    sizes = [size for size in range(1, high) if high % size == 0 and high // size >= SHARES]
-    return [*sizes, high]
+    """Return how many rows of tiles may go together."""
+    return [size for size in range(1, high + 1) if high % size == 0]
 
 
 def _transforms(core: Core, outputs: tuple[int, int], inputs: int, blocks: int) -> float:

@@ -45,11 +45,11 @@ def schedule_winograd(body: Body, products: Any) -> None:
     body.unrolled(schedule.get_loops(columns)[-3:])
 
     if whole:
-        schedule.parallel(schedule.fuse(batch, chunks, block, high))
-        schedule.parallel(schedule.fuse(*schedule.get_loops(tiles)[:3]))
+        body.shared(schedule.fuse(batch, chunks, block, high), last)
+        body.shared(schedule.fuse(*schedule.get_loops(tiles)[:3]), tiles)
     else:
         outer = schedule.fuse(batch, chunks)
-        schedule.parallel(outer)
+        body.shared(outer, products)
     _products(body, products, tile, alone=whole)
     for padded in first:
         if whole:
@@ -70,7 +70,7 @@ def _products(body: Body, products: Any, tile: list[int], *, alone: bool) -> Non
     schedule.reverse_compute_at(made, columns, preserve_unit_loops=True)
     body.unrolled([*inner, lane])
     if alone:
-        schedule.parallel(schedule.fuse(point, blocks))
+        body.shared(schedule.fuse(point, blocks), products)
     start = schedule.decompose_reduction(products, i)
     body.unrolled(schedule.get_loops(start)[-4:])
     body.unrolled(schedule.get_loops(made)[-6:])

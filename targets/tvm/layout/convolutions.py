@@ -11,12 +11,14 @@ import numpy.typing as npt
 from targets.tvm.compute.convolution import dense, on_lanes
 from targets.tvm.compute.window import Window
 from targets.tvm.compute.winograd import Form, transformed_weights, winograd
-from targets.tvm.layout.blocked import EMPTY, Blocked, arranged
+from targets.tvm.layout.blocked import EMPTY, Blocked, arranged, lanes_for
 from targets.tvm.layout.converter import Converter
 from targets.tvm.relax_values import number, sizes
-from targets.tvm.schedules.minimal import winograd_form
+from targets.tvm.schedules.minimal import SHAPES, winograd_form
 
 Weights = npt.NDArray[np.float32]
+WINOGRAD_GAIN = 2.5
+"""What groups that are put together win back by Winograd."""
 
 
 def convolution(convert: Converter, call: Any) -> Blocked | None:
@@ -33,12 +35,13 @@ def convolution(convert: Converter, call: Any) -> Blocked | None:
         for found in (attrs.strides, attrs.dilation, attrs.padding)
     )
     window = Window(values.shape[2:], strides, dilations, pads)  # type: ignore[arg-type]
-    if int(attrs.groups) > 1 and values.shape[1] == 1:
-        return _depthwise(convert, data, values, window)
+    groups = int(attrs.groups)
+    if groups > 1 and _on_lanes(convert, values, groups, window):
+        return _grouped(convert, data, values, window, groups)
     parts = convert.parts(data)
-    if parts is not None and values.shape[2:] == (1, 1) and int(attrs.groups) == 1:
+    if parts is not None and values.shape[2:] == (1, 1) and groups == 1:
         return _over_parts(convert, parts, values, window, shape)
-    return dense_convolution(convert, data, values, window, int(attrs.groups), shape)
+    return dense_convolution(convert, data, values, window, groups, shape)
 
 
 def product(convert: Converter, call: Any) -> Blocked | None:
@@ -146,23 +149,45 @@ def _minimal(
     )
 
 
-def _depthwise(convert: Converter, data: Any, values: Weights, window: Window) -> Blocked:
-    """A convolution of single channels: with k outputs for each, all first ones come first."""
-    shape = sizes(data)
-    assert shape is not None
-    groups = shape[1]
-    outputs, _, high, wide = values.shape
+def _on_lanes(convert: Converter, values: Weights, groups: int, window: Window) -> bool:
+    """Whether a group on each lane beats groups that are put together, zeros between them."""
+    _, lanes = convert.layout(len(values))
+    together = groups // _merged(values, groups, lanes)[1]
+    if values.shape[1] == 1:
+        return True
+    order, _ = convert.layout(groups)
+    filled = groups / (len(order) // lanes_for(groups, convert.core.lanes) * convert.core.lanes)
+    minimal = convert.winograd and window.taps in SHAPES and window.strides == (1, 1)
+    return together > 1 and filled * together > (WINOGRAD_GAIN if minimal else 1.0)
+
+
+def _grouped(
+    convert: Converter, data: Any, values: Weights, window: Window, groups: int
+) -> Blocked:
+    """A convolution with a group on each lane: all first outputs of groups come first.
+
+    So do the inputs, where a group has several: they change places for it.
+    """
+    outputs, inputs, high, wide = values.shape
     each = outputs // groups
+    order, lanes = convert.layout(groups)
     given = convert.blocked(data)
-    if given is None:
-        given = convert.pack(data, *convert.layout(groups))
-    weights = arranged(values.reshape(groups, each, 1, high, wide), given.order, axis=0)
-    weights = weights.reshape(given.blocks, given.lanes, each, 1, high, wide)
+    if given is None or inputs > 1:
+        given = convert.pack(data, _spread(order, inputs), lanes)
+        held = order
+    else:
+        held, lanes = given.order, given.lanes
+    weights = arranged(values.reshape(groups, each, inputs, high, wide), held, axis=0)
+    weights = weights.reshape(len(held) // lanes, lanes, each, inputs, high, wide)
     weights = weights.transpose(2, 3, 0, 4, 5, 1)
     made = convert.te(
         on_lanes, given.value, convert.constant(weights), window=window, core=convert.core
     )
-    order = tuple(
-        EMPTY if group == EMPTY else group * each + j for j in range(each) for group in given.order
+    return Blocked(convert.emit(made), _spread(held, each), lanes)
+
+
+def _spread(groups: tuple[int, ...], width: int) -> tuple[int, ...]:
+    """Return the order of channels that has the first ones of all groups first."""
+    return tuple(
+        EMPTY if group == EMPTY else group * width + j for j in range(width) for group in groups
     )
-    return Blocked(convert.emit(made), order, given.lanes)

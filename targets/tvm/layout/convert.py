@@ -12,6 +12,7 @@ from typing import Any
 from edgecc.target import Core
 from targets.tvm.layout.blocked import Blocked, Joined
 from targets.tvm.layout.converter import Converter, Rule
+from targets.tvm.layout.wanted import find_wanted
 from targets.tvm.relax_values import readers, weight_bytes
 
 
@@ -28,9 +29,11 @@ def in_blocks(module: Any, core: Core, rules: dict[str, Rule], *, winograd: bool
             self.convert.builder = self.builder_
             self.convert.visit = self.visit_expr
             self.convert.readers = readers(module["main"])
+            find_wanted(self.convert, module["main"])
 
         def visit_var_binding_(self, binding: Any) -> None:
             self.convert.bindings[binding.var] = binding.value
+            self.convert.current = binding.var
             made = self._rewritten(binding.value)
             if made is None:
                 super().visit_var_binding_(binding)

@@ -27,6 +27,8 @@ class Converter:
         self.known: dict[Any, Blocked] = {}
         self.joined: dict[Any, Joined] = {}
         self.readers: dict[Any, int] = {}
+        self.wanted: dict[Any, tuple[tuple[int, ...], int]] = {}
+        self.current: Any = None
         self.builder: Any = None
         self.visit: Callable[[Any], Any] = lambda expr: expr
         self.bindings: dict[Any, Any] = {}

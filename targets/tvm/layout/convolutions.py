@@ -87,6 +87,8 @@ def dense_convolution(
 ) -> Blocked:
     """Return the convolution of `data`, of this NCHW `shape`, with (O, I / groups, KH, KW)."""
     order, lanes = convert.layout(len(values))
+    if groups == 1:
+        order, lanes = convert.wanted.get(convert.current, (order, lanes))
     values, groups = _merged(values, groups, lanes)
     given = data if isinstance(data, Blocked) else convert.blocked(data)
     if given is not None and groups > 1:
@@ -147,6 +149,23 @@ def _minimal(
     return winograd_form(
         convert.core, window, groups, inputs, blocks // groups, outputs, network_bytes=size
     )
+
+
+def lane_order(convert: Converter, call: Any) -> tuple[tuple[int, ...], int] | None:
+    """Return the order in which a convolution with groups on lanes reads its channels, and the
+    lanes; None where `call` is none, or takes any order.
+    """
+    if getattr(getattr(call, "op", None), "name", None) != "relax.nn.conv2d":
+        return None
+    values, groups = number(call.args[1]), int(call.attrs.groups)
+    if values is None or groups == 1 or values.shape[1] == 1:
+        return None
+    down, along = (int(size) for size in call.attrs.strides)
+    window = Window(values.shape[2:], (down, along), (1, 1), (0, 0, 0, 0))
+    if not _on_lanes(convert, values, groups, window):
+        return None
+    order, lanes = convert.layout(groups)
+    return _spread(order, values.shape[1]), lanes
 
 
 def _on_lanes(convert: Converter, values: Weights, groups: int, window: Window) -> bool:

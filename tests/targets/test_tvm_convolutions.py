@@ -57,6 +57,11 @@ GROUPED = {
     "of the input": "y = Conv <group = 4, pads = [1, 0, 0, 1]> (p40, w20x10x3x3)",
     "one output a group": "y = Conv <group = 6> (h24, w6x4x3x3)",
     "more outputs": "y = Conv <group = 4> (h8, w32x2x3x3)",
+    "written in the order of lanes": "a = Conv (h24, w96x24x1x1, b96); r = Relu (a);"
+    "y = Conv <group = 24, pads = [1, 1, 1, 1]> (r, w24x4x3x3, b24)",
+    "written so for one of two": "a = Conv (h16, w32x16x3x3);"
+    "d = Conv <group = 16> (a, w16x2x3x3); e = Conv (a, w16x32x3x3); y = Add (d, e)",
+    "several outputs on lanes": "y = Conv <group = 20> (h40, w60x2x3x3)",
     "fewer outputs": "y = Conv <group = 2> (h32, w8x16x1x1)",
     "reads a multiplier's": "a = Conv <group = 8> (h8, w16x1x1x1);"
     "y = Conv <group = 4> (a, w32x4x3x3)",

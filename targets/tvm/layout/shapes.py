@@ -10,9 +10,6 @@ from targets.tvm.layout.blocked import EMPTY, Blocked, Joined, arranged
 from targets.tvm.layout.converter import Converter
 from targets.tvm.relax_values import number, sizes
 
-MOST = 0.75
-"""Slots that nobody reads cost less than moving so many channels."""
-
 
 def concat(convert: Converter, call: Any) -> Joined | None:
     """`concat` of channels, all in blocks of one width: the blocks of one behind another's."""
@@ -62,7 +59,7 @@ def resize(convert: Converter, call: Any) -> Blocked | None:
 
 
 def take(convert: Converter, call: Any) -> Blocked | None:
-    """`take` of known channels: where most are taken once, they only change their numbers."""
+    """`take` of known channels: where each is taken once, they only change their numbers."""
     given, shape, indices = convert.blocked(call.args[0]), sizes(call), number(call.args[1])
     if given is None or shape is None or indices is None or indices.ndim != 1:
         return None
@@ -70,7 +67,7 @@ def take(convert: Converter, call: Any) -> Blocked | None:
     if len(shape) != 4 or axis is None or int(axis) % 4 != 1:
         return None
     taken = np.clip(indices, 0, given.channels - 1)
-    if len(set(taken.tolist())) == len(taken) > MOST * given.channels:
+    if sorted(taken.tolist()) == list(range(given.channels)):  # else slots would keep old numbers
         numbers = {int(channel): i for i, channel in enumerate(taken)}
         return Blocked(given.value, tuple(numbers.get(c, EMPTY) for c in given.order), given.lanes)
     order, lanes = convert.layout(len(taken))

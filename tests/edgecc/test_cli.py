@@ -156,7 +156,10 @@ def test_an_interrupted_build_leaves_nothing(
     save: Save, tmp_path: Path, number: signal.Signals
 ) -> None:
     model = save(conv_model(64, 64, (3, 3), size=400, pads=(1, 1, 1, 1)))
-    command = [sys.executable, "-m", "edgecc", "build", str(model), "--passes", "dac"]
+    # In the background a shell has SIGINT ignored, and children would too.
+    listen = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    start = listen + "runpy.run_module('edgecc', run_name='__main__')"
+    command = [sys.executable, "-c", start, "build", str(model), "--passes", "dac"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

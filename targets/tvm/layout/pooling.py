@@ -13,11 +13,11 @@ from targets.tvm.relax_values import sizes
 
 
 def pool(convert: Converter, call: Any) -> Blocked | Joined | None:
-    """`max_pool2d` and `avg_pool2d` of what is blocked already."""
+    """`max_pool2d` and `avg_pool2d` of float32."""
     shape, made, attrs = sizes(call.args[0]), sizes(call), call.attrs
     parts = convert.parts(call.args[0])
     given = None if parts else convert.blocked(call.args[0])
-    if (parts or given) is None or shape is None or made is None or attrs.layout != "NCHW":
+    if shape is None or made is None or attrs.layout != "NCHW":
         return None
     taps, strides, dilations, pads = (
         tuple(int(size) for size in found)
@@ -29,10 +29,12 @@ def pool(convert: Converter, call: Any) -> Blocked | Joined | None:
         padding = bool(attrs.count_include_pad)
         table = shares(window, (shape[2], shape[3]), (made[2], made[3]), padding=padding)
         how, counts = "sum", [convert.constant(table)]
-    if given is not None:
-        return _pooled(convert, given, window, made[2:], how, *counts)
-    assert parts is not None
-    return Joined(tuple(_pooled(convert, part, window, made[2:], how, *counts) for part in parts))
+    if parts is not None:
+        pools = (_pooled(convert, part, window, made[2:], how, *counts) for part in parts)
+        return Joined(tuple(pools))
+    if given is None:
+        given = convert.pack(call.args[0], *convert.layout(shape[1]))
+    return _pooled(convert, given, window, made[2:], how, *counts)
 
 
 def whole_map(convert: Converter, call: Any) -> Blocked | None:

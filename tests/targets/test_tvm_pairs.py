@@ -22,8 +22,7 @@ PAIRED = {
     "y = Conv (a, w10x96x1x1)",
     "of the input": "a = Conv <group = 10, pads = [2, 2, 2, 2]> (p10, w40x1x5x5);"
     "y = Conv (a, w5x40x1x1, b5)",
-    "a part of the channels": f"{DEPTHWISE}; g = Gather <axis = 1> (a, most);"
-    "y = Conv (g, w8x30x1x1)",
+    "in another order": f"{DEPTHWISE}; g = Gather <axis = 1> (a, turned);y = Conv (g, w8x32x1x1)",
 }
 APART = {
     "two readers": f"{DEPTHWISE}; p = {POINTWISE}; q = Relu (a); r = Conv (q, w16x32x1x1);"
@@ -38,7 +37,7 @@ APART = {
 
 @pytest.mark.parametrize("batch", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_one_function_comes_out_of_each(batch: int) -> None:
-    tables = {"most": np.arange(31, 1, -1)}
+    tables = {"turned": np.arange(31, -1, -1)}
     functions = check(PAIRED, (16, 16), batch=batch, target=NEAR, tables=tables)
     assert pairs(functions) == len(PAIRED)
 

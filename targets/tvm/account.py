@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from targets.tvm.compute.winograd import OUTPUTS
+from targets.tvm.relax_values import calls_of
 
 SCALAR = 16
 """What has no schedule computes one number where the rest computes a vector of about so many."""
@@ -36,7 +37,7 @@ class Account:
         """Count `functions` (unscheduled, by their global variables) as the Relax function `main`
         calls them; those in `left` have no schedule.
         """
-        calls, unscheduled = _calls(main), set(left)
+        calls, unscheduled = calls_of(main), set(left)
         operations = {v: _operations(f) * max(calls[v], 1) for v, f in functions.items()}
         found: Counter[str] = Counter()
         winograd: Counter[str] = Counter()
@@ -79,19 +80,6 @@ def readable(name: str) -> str:
     """Return the name that TVM gave to a function without what says nothing: `add_softmax` of
     `fused_add3_tir_softmax12`."""
     return re.sub(r"\d+(?=_|$)|(?<![^_])(fused|tir)_", "", name).strip("_") or name
-
-
-def _calls(main: Any) -> Counter[Any]:
-    from tvm import ir, relax
-
-    call_tir, found = ir.Op.get("relax.call_tir"), Counter[Any]()
-
-    def visit(expr: Any) -> None:
-        if isinstance(expr, relax.Call) and expr.op.same_as(call_tir):
-            found[expr.args[0]] += 1
-
-    relax.analysis.post_order_visit(main, visit)
-    return found
 
 
 def _blocks(function: Any) -> list[Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from targets.tvm.relax_values import rewritten
+
 
 def clip_takes(module: Any) -> Any:
     """Return a Relax module whose every `take` clips its indices.
@@ -24,8 +26,4 @@ def clip_takes(module: Any) -> Any:
                 return call
             return relax.op.take(*call.args, axis=call.attrs.axis, mode="clip")
 
-    mutator = ClipTakes(module)
-    for variable, function in module.functions.items():
-        if isinstance(function, relax.Function):
-            mutator.builder_.update_func(variable, mutator.visit_expr(function))
-    return mutator.builder_.get()
+    return rewritten(ClipTakes(module), module)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from targets.tvm.toolchain import llvm_target, narrow, zig_cc
 from targets.tvm.wide import beside
 
 # No build id, no symbols, no paths: the same model gives the same bytes in any folder.
-Tuned = Callable[[Any], Any]
-"""Changes tiles (see `lower`)."""
 LINK = ["-shared", "-s", "-Wl,--build-id=none", "-lm"]
 
 

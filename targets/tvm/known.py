@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from targets.tvm.relax_values import rewritten
+
 Array = npt.NDArray[Any]
 LARGEST = 1 << 24
 """Numbers in what one operator makes: a weight that is spread out is not stored."""
@@ -43,11 +45,7 @@ def with_known_values(module: Any) -> Any:
             values = _evaluated(call)
             return call if values is None else relax.const(values, str(values.dtype))
 
-    changed = Known(module)
-    for variable, function in module.functions.items():
-        if isinstance(function, relax.Function):
-            changed.builder_.update_func(variable, changed.visit_expr(function))
-    return changed.builder_.get()
+    return rewritten(Known(module), module)
 
 
 def _is_known(value: Any) -> bool:

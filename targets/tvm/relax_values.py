@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy.typing as npt
+
+
+def rewritten(changed: Any, module: Any) -> Any:
+    """Return `module` with each of its Relax functions as the mutator `changed` makes it."""
+    from tvm import relax
+
+    for variable, function in module.functions.items():
+        if isinstance(function, relax.Function):
+            changed.builder_.update_func(variable, changed.visit_expr(function))
+    return changed.builder_.get()
+
+
+def calls_of(expr: Any) -> Counter[Any]:
+    """Return how often each function with loops is called in `expr`, by its global variable."""
+    from tvm import ir, relax
+
+    call_tir, found = ir.Op.get("relax.call_tir"), Counter[Any]()
+
+    def visit(node: Any) -> None:
+        if isinstance(node, relax.Call) and node.op.same_as(call_tir):
+            found[node.args[0]] += 1
+
+    relax.analysis.post_order_visit(expr, visit)
+    return found
 
 
 def readers(function: Any) -> dict[Any, int]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from targets.tvm.relax_values import rewritten
+
 
 def beside(module: Any, names: list[str], target: Any) -> Any:
     """Return `module` with the functions `names` compiled for `target`, attached to it."""
@@ -34,11 +36,7 @@ def beside(module: Any, names: list[str], target: Any) -> Any:
 
     functions = {v: f.with_attr("global_symbol", v.name_hint) for v, f in chosen.items()}
     library = tvm.tirx.build(tvm.IRModule(functions), target=target)
-    changed = CallByName(module)
-    for variable, function in module.functions.items():
-        if isinstance(function, relax.Function):
-            changed.builder_.update_func(variable, changed.visit_expr(function))
-    result = changed.builder_.get()
+    result = rewritten(CallByName(module), module)
     for variable in chosen:
         del result[result.get_global_var(variable.name_hint)]
     return result.with_attr("external_mods", [library])

@@ -18,6 +18,15 @@ class Window:
     pads: tuple[int, int, int, int]
     """Top, left, bottom, right."""
 
+    @classmethod
+    def of(cls, attrs: Any, taps: Any) -> Window:
+        """Read what a convolution or pooling of Relax says beside its `taps`."""
+        strides, dilations, pads = (
+            tuple(int(size) for size in found)
+            for found in (attrs.strides, attrs.dilation, attrs.padding)
+        )
+        return cls(tuple(taps), strides, dilations, pads)  # type: ignore[arg-type]
+
     @property
     def pointwise(self) -> bool:
         """Whether each output reads one input of each channel."""
@@ -40,8 +49,8 @@ class Window:
 
         top, left = self.pads[:2]
         height, width = int(x.shape[2]), int(x.shape[3])
-        high = max(self.reach(0, rows), 1)
-        wide = max(self.reach(1, columns), 1)
+        high = self.reach(0, rows)
+        wide = self.reach(1, columns)
         if (top, left) == (0, 0) and high <= height and wide <= width:
             return x
 

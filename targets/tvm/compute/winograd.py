@@ -18,7 +18,6 @@ from targets.tvm.compute.convolution import attributes
 from targets.tvm.compute.window import Window
 from targets.tvm.schedules.tile import Tile
 
-Matrix = list[list[float]]
 TRANSFORM = "winograd_columns", "winograd_tiles", "winograd_products", "winograd_rows"
 OUTPUTS = "edgecc.outputs"
 
@@ -75,9 +74,9 @@ def transformed_weights(w: npt.NDArray[Any], outputs: tuple[int, int]) -> npt.ND
     """Return (out blocks, in blocks, KH, KW, in lanes, out lanes) as (points, out blocks,
     in blocks, in lanes, out lanes)."""
     down, along = (np.array(_WEIGHTS[m]) for m in outputs)
-    points = np.einsum("ar,bs,oirskc->aboikc", down, along, w.astype(np.float64))
-    found: npt.NDArray[np.float32] = points.reshape(-1, *points.shape[2:]).astype(np.float32)
-    return found
+    found = np.einsum("ar,bs,oirskc->aboikc", down, along, w.astype(np.float64))
+    whole: npt.NDArray[np.float32] = found.reshape(-1, *found.shape[2:]).astype(np.float32)
+    return whole
 
 
 def winograd(x: Any, u: Any, *, window: Window, groups: int, form: Form) -> Any:

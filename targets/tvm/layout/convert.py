@@ -13,7 +13,7 @@ from edgecc.target import Core
 from targets.tvm.layout.blocked import Blocked, Joined
 from targets.tvm.layout.converter import Converter, Rule
 from targets.tvm.layout.wanted import find_wanted
-from targets.tvm.relax_values import readers, weight_bytes
+from targets.tvm.relax_values import readers, rewritten, weight_bytes
 
 
 def in_blocks(module: Any, core: Core, rules: dict[str, Rule], *, winograd: bool) -> Any:
@@ -60,8 +60,4 @@ def in_blocks(module: Any, core: Core, rules: dict[str, Rule], *, winograd: bool
             rule = rules.get(value.op.name)
             return rule(self.convert, value) if rule else None
 
-    changed = InBlocks(module)
-    for variable, function in module.functions.items():
-        if isinstance(function, relax.Function):
-            changed.builder_.update_func(variable, changed.visit_expr(function))
-    return changed.builder_.get()
+    return rewritten(InBlocks(module), module)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from targets.tvm.compute.convolution import dense, on_lanes
 from targets.tvm.compute.window import Window
 from targets.tvm.compute.winograd import Form, transformed_weights, winograd
-from targets.tvm.layout.blocked import EMPTY, Blocked, arranged, lanes_for
+from targets.tvm.layout.blocked import EMPTY, Blocked, arranged
 from targets.tvm.layout.converter import Converter
 from targets.tvm.relax_values import number, sizes
 from targets.tvm.schedules.minimal import SHAPES, winograd_form
@@ -30,12 +30,7 @@ def convolution(convert: Converter, call: Any) -> Blocked | None:
         return None
     if (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "OIHW"):
         return None
-    strides, dilations, pads = (
-        tuple(int(size) for size in found)
-        for found in (attrs.strides, attrs.dilation, attrs.padding)
-    )
-    window = Window(values.shape[2:], strides, dilations, pads)  # type: ignore[arg-type]
-    groups = int(attrs.groups)
+    window, groups = Window.of(attrs, values.shape[2:]), int(attrs.groups)
     if groups > 1 and _on_lanes(convert, values, groups, window):
         return _grouped(convert, data, values, window, groups)
     parts = convert.parts(data)
@@ -114,13 +109,17 @@ def dense_convolution(
     return Blocked(convert.emit(made), order, lanes)
 
 
+def _together(outputs: int, groups: int, lanes: int) -> int:
+    """Return how many groups make whole blocks of outputs, all of them if fewer do not."""
+    counts = [count for count in range(1, groups + 1) if groups % count == 0]
+    return next((count for count in counts if outputs // groups * count % lanes == 0), groups)
+
+
 def _merged(values: Weights, groups: int, lanes: int) -> tuple[Weights, int]:
     """Return weights of fewer groups, zeros between those that were put together, so that each
     makes whole blocks of outputs."""
     outputs, inputs, *taps = values.shape
-    each = outputs // groups
-    counts = [count for count in range(1, groups + 1) if groups % count == 0]
-    together = next((count for count in counts if each * count % lanes == 0), groups)
+    each, together = outputs // groups, _together(outputs, groups, lanes)
     if together == 1:
         return values, groups
     wide = np.zeros((outputs, together, inputs, *taps), values.dtype)
@@ -160,9 +159,7 @@ def lane_order(convert: Converter, call: Any) -> tuple[tuple[int, ...], int] | N
     values, groups = number(call.args[1]), int(call.attrs.groups)
     if values is None or groups == 1 or values.shape[1] == 1:
         return None
-    down, along = (int(size) for size in call.attrs.strides)
-    window = Window(values.shape[2:], (down, along), (1, 1), (0, 0, 0, 0))
-    if not _on_lanes(convert, values, groups, window):
+    if not _on_lanes(convert, values, groups, Window.of(call.attrs, values.shape[2:])):
         return None
     order, lanes = convert.layout(groups)
     return _spread(order, values.shape[1]), lanes
@@ -170,12 +167,11 @@ def lane_order(convert: Converter, call: Any) -> tuple[tuple[int, ...], int] | N
 
 def _on_lanes(convert: Converter, values: Weights, groups: int, window: Window) -> bool:
     """Whether a group on each lane beats groups that are put together, zeros between them."""
-    _, lanes = convert.layout(len(values))
-    together = groups // _merged(values, groups, lanes)[1]
     if values.shape[1] == 1:
         return True
-    order, _ = convert.layout(groups)
-    filled = groups / (len(order) // lanes_for(groups, convert.core.lanes) * convert.core.lanes)
+    together = _together(len(values), groups, convert.layout(len(values))[1])
+    order, lanes = convert.layout(groups)
+    filled = groups / (len(order) // lanes * convert.core.lanes)
     minimal = convert.winograd and window.taps in SHAPES and window.strides == (1, 1)
     return together > 1 and filled * together > (WINOGRAD_GAIN if minimal else 1.0)
 

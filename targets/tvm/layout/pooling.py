@@ -19,11 +19,7 @@ def pool(convert: Converter, call: Any) -> Blocked | Joined | None:
     given = None if parts else convert.blocked(call.args[0])
     if shape is None or made is None or attrs.layout != "NCHW":
         return None
-    taps, strides, dilations, pads = (
-        tuple(int(size) for size in found)
-        for found in (attrs.pool_size, attrs.strides, attrs.dilation, attrs.padding)
-    )
-    window = Window(taps, strides, dilations, pads)  # type: ignore[arg-type]
+    window = Window.of(attrs, [int(size) for size in attrs.pool_size])
     how, counts = "max", []
     if call.op.name == "relax.nn.avg_pool2d":
         padding = bool(attrs.count_include_pad)

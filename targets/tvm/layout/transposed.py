@@ -28,14 +28,12 @@ def transposed(convert: Converter, call: Any) -> Blocked | None:
         return None
     if (attrs.data_layout, attrs.kernel_layout, int(attrs.groups)) != ("NCHW", "IOHW", 1):
         return None
-    strides, dilations, pads = (
-        tuple(int(size) for size in found)
-        for found in (attrs.strides, attrs.dilation, attrs.padding)
-    )
-    if dilations != (1, 1):
+    given = Window.of(attrs, values.shape[2:])
+    if given.dilations != (1, 1):
         return None
+    strides, pads = given.strides, given.pads
     order, lanes = convert.layout(made[1])
-    phases = _phases(values, (strides[0], strides[1]))
+    phases = _phases(values, strides)
     slots = arranged(phases, order, axis=1)  # (phases, slots, I, taps, taps)
     taps = slots.shape[3:]
     reach = [(made[2 + axis] + pads[axis] - 1) // strides[axis] + 1 for axis in (0, 1)]

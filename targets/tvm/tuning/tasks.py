@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecc.target import Core
+from targets.tvm.relax_values import calls_of
 from targets.tvm.schedules.choose import scheduled
 from targets.tvm.tuning.records import Database
 from targets.tvm.tuning.space import Choice, choices, own_choice, with_choice
@@ -52,7 +53,7 @@ def tasks_of(module: Any, core: Core) -> dict[Any, Task]:
     import tvm
     import tvm_ffi
 
-    uses = _uses(module)
+    uses = calls_of(module["main"])
     found: dict[Any, Task] = {}
     by_key: dict[str, Task] = {}
     for variable, function in module.functions_items():
@@ -60,28 +61,10 @@ def tasks_of(module: Any, core: Core) -> dict[Any, Task]:
             continue
         plain = function.without_attr("global_symbol")
         key = f"{tvm_ffi.structural_hash(plain) % 2**64:016x}"
-        count = uses.get(str(variable.name_hint), 0)
+        count = uses[variable]
         if key in by_key:
             by_key[key].uses += count
         else:
             by_key[key] = Task(key, plain, count, core, choices(plain, core))
         found[variable] = by_key[key]
-    return found
-
-
-def _uses(module: Any) -> dict[str, int]:
-    """Return how often each function is called."""
-    import tvm
-    from tvm import relax
-
-    found: dict[str, int] = {}
-
-    def visit(expr: Any) -> None:
-        if isinstance(expr, relax.Call) and expr.op.same_as(tvm.ir.Op.get("relax.call_tir")):
-            name = str(expr.args[0].name_hint)
-            found[name] = found.get(name, 0) + 1
-
-    for function in module.functions.values():
-        if isinstance(function, relax.Function):
-            relax.analysis.post_order_visit(function, visit)
     return found

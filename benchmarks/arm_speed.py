@@ -15,8 +15,6 @@ looks at resnet20 alone. `--limit` exits with 1 where the goal is missed or numb
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +23,7 @@ from arm_timing import TARGET, Job, Time, instruction_times
 from arm_vm import Vm
 from networks import add_assets_option, check_assets
 from ratios import Ratio, table_head, table_row
-from speed_goals import DENSE, arm_misses
+from speed_goals import DENSE, arm_misses, finish
 from speed_networks import FAMILIES, SMALL_PICTURE, Timed, rewritten, timed_networks
 
 HEADS = ("network", "family", "MACs", "edgecc M", "onnxruntime M", "ratio", "of original", "error")
@@ -48,12 +46,7 @@ def main() -> None:
         vm.stop()
     told, missed = arm_misses(rows)
     print("\n" + "\n".join(told))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
-    if missed:
-        print("\nMissed:\n" + "\n".join(f"- {miss}" for miss in missed))
-    if options.limit and missed:
-        sys.exit(1)
+    finish(rows, missed, options.json, limit=options.limit)
 
 
 def _options() -> argparse.Namespace:

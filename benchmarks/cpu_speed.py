@@ -38,7 +38,7 @@ from engines import (
 )
 from networks import add_assets_option, check_assets
 from ratios import Ratio, ratio, table_head, table_row
-from speed_goals import misses, slower_with_threads
+from speed_goals import finish, misses, slower_with_threads
 from speed_networks import FAMILIES, Timed, rewritten, timed_networks
 
 import edgecc
@@ -83,12 +83,7 @@ def main() -> None:
     else:
         with_tvm_threads(options.threads[0])
         rows, missed = _tables(options)
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
-    if missed:
-        print("\nMissed:\n" + "\n".join(f"- {miss}" for miss in missed))
-    if options.limit and missed:
-        sys.exit(1)
+    finish(rows, missed, options.json, limit=options.limit)
 
 
 def _options() -> argparse.Namespace:

@@ -6,7 +6,10 @@ A row is the JSON of `cpu_speed.py` or `arm_speed.py`: network, family, threads,
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from ratios import geometric_mean
 
@@ -116,3 +119,13 @@ def _value(row: dict) -> float:
 
 def _key(row: dict) -> tuple[str, str]:
     return row["network"], row["family"]
+
+
+def finish(rows: list[dict], missed: list[str], file: Path | None, *, limit: bool) -> None:
+    """Write the rows to `file`, say what was missed, and with `limit` exit with 1 for it."""
+    if file:
+        file.write_text(json.dumps(rows, indent=1) + "\n")
+    if missed:
+        print("\nMissed:\n" + "\n".join(f"- {miss}" for miss in missed))
+    if limit and missed:
+        sys.exit(1)

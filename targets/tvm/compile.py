@@ -41,17 +41,21 @@ def write_library(
                 f"TVM cannot compile the model for {target.name}: {last_line(error)}"
             ) from error
 
-        def link(output: str, objects: list[str], options: tuple[str, ...] = ()) -> None:
-            # A network that computes nothing (Dropout alone) comes as C source, with `options`.
-            names = [Path(item).name for item in objects]
-            zig_cc(target, [*LINK, *options, "-o", output, *names], workspace)
-
         options.tell("linking")
-        link.object_format = "o"  # type: ignore[attr-defined]
-        executable.export_library(
-            str(library.absolute()), fcompile=link, workspace_dir=str(workspace)
-        )
+        link(executable, target, library, workspace)
     return lowered
+
+
+def link(built: Any, target: Target, library: Path, workspace: Path) -> None:
+    """Write what TVM built as a shared `library`. Errors: `BuildError`."""
+
+    def by_zig(output: str, objects: list[str], options: tuple[str, ...] = ()) -> None:
+        # A network that computes nothing (Dropout alone) comes as C source, with `options`.
+        names = [Path(item).name for item in objects]
+        zig_cc(target, [*LINK, *options, "-o", output, *names], workspace)
+
+    by_zig.object_format = "o"  # type: ignore[attr-defined]
+    built.export_library(str(library.absolute()), fcompile=by_zig, workspace_dir=str(workspace))
 
 
 def compiled(module: Any, target: Target, options: Options = USUAL) -> tuple[Any, Lowered]:

@@ -42,7 +42,8 @@ def paired(module: Any, core: Core) -> Any:
             if first is None:
                 return super().visit_call_(call)
             operands = [*first.args[1].fields, *call.args[1].fields[1:]]
-            made = self._function(first, call)
+            self.count += 1
+            made = self.builder_.add_func(_pair(first, call), f"depthwise_pointwise{self.count}")
             return relax.Call(made, [self.visit_expr(operand) for operand in operands])
 
         def _producer(self, call: Any) -> Any:
@@ -56,21 +57,6 @@ def paired(module: Any, core: Core) -> Any:
                 return None
             return found if _pays(data, call.args[1].fields[1], core) else None
 
-        def _function(self, first: Any, second: Any) -> Any:
-            self.count += 1
-            builder = relax.BlockBuilder()
-            inputs = [relax.Var(f"a{i}", x.ty) for i, x in enumerate(first.args[1].fields)]
-            others = [relax.Var(f"b{i}", x.ty) for i, x in enumerate(second.args[1].fields[1:])]
-            attrs = {"Primitive": True}
-            with builder.function("pair", [*inputs, *others], attrs=attrs, private=True):
-                with builder.dataflow():
-                    between = builder.emit(relax.call_tir(first.args[0], inputs, first.ty_args[0]))
-                    made = relax.call_tir(second.args[0], [between, *others], second.ty_args[0])
-                    result = builder.emit_output(made)
-                builder.emit_func_output(result)
-            function = builder.get()["pair"]
-            return self.builder_.add_func(function, f"depthwise_pointwise{self.count}")
-
     changed = Pairs(module)
     changed.builder_.update_func(module.get_global_var("main"), changed.visit_expr(module["main"]))
     if not changed.count:
@@ -81,6 +67,23 @@ def paired(module: Any, core: Core) -> Any:
         relax.transform.DeadCodeElimination(),
     ]
     return tvm.transform.Sequential(passes)(changed.builder_.get())
+
+
+def _pair(first: Any, second: Any) -> Any:
+    """Return a function of Relax that calls both, for `FuseTIR` to make one of."""
+    from tvm import relax
+
+    builder = relax.BlockBuilder()
+    inputs = [relax.Var(f"a{i}", x.ty) for i, x in enumerate(first.args[1].fields)]
+    others = [relax.Var(f"b{i}", x.ty) for i, x in enumerate(second.args[1].fields[1:])]
+    attrs = {"Primitive": True}
+    with builder.function("pair", [*inputs, *others], attrs=attrs, private=True):
+        with builder.dataflow():
+            between = builder.emit(relax.call_tir(first.args[0], inputs, first.ty_args[0]))
+            made = relax.call_tir(second.args[0], [between, *others], second.ty_args[0])
+            result = builder.emit_output(made)
+        builder.emit_func_output(result)
+    return builder.get()["pair"]
 
 
 def _is_loops(function: Any) -> bool:

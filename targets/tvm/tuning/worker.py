@@ -15,11 +15,11 @@ from typing import Any, TextIO
 
 from edgecc.errors import BuildError, EdgeccError
 from edgecc.target import Core, Target
-from targets.tvm.compile import LINK
+from targets.tvm.compile import link
 from targets.tvm.core import core_of
 from targets.tvm.frontend import quiet
 from targets.tvm.schedules.choose import scheduled
-from targets.tvm.toolchain import llvm_target, zig_cc
+from targets.tvm.toolchain import llvm_target
 from targets.tvm.tuning.address import Address
 from targets.tvm.tuning.device import Device, free_port, words
 from targets.tvm.tuning.space import Choice, with_choice
@@ -66,12 +66,7 @@ class Worker:
             return None
         module = tvm.IRModule({"main": loops.with_attr("global_symbol", "main")})
         built = tvm.tirx.build(module, target=tvm.target.Target(llvm_target(self.target)))
-
-        def link(output: str, objects: list[str], options: tuple[str, ...] = ()) -> None:
-            zig_cc(self.target, [*LINK, *options, "-o", output, *objects], self.folder)
-
-        link.object_format = "o"  # type: ignore[attr-defined]
-        built.export_library(str(path), fcompile=link, workspace_dir=str(self.folder))
+        link(built, self.target, path, self.folder)
         return path
 
 

@@ -1,10 +1,12 @@
-"""What a board can do, as data: its peaks, and one of its cores."""
+"""What a board can do, as data: peaks, one of its cores, its engine, modes and power sensors."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["fp32", "fp16", "int8"]
 
 
 class Efficiency(BaseModel):
@@ -28,7 +30,7 @@ class Peaks(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    precision: Literal["fp32", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     """What its backend computes and moves."""
     gmacs_per_s: float = Field(gt=0)
     gbytes_per_s: float = Field(gt=0)
@@ -66,3 +68,86 @@ class Core(BaseModel):
     """Whole vector registers loaded from the first-level cache in a cycle."""
     fma_cycles: float = Field(gt=0)
     """From a multiply-add to the next into the same accumulator."""
+
+
+class Rail(BaseModel):
+    """One supply that a board's sensor measures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """As tegrastats and the sensor's label in sysfs print it."""
+    aliases: tuple[str, ...] = ()
+    """What older releases call it."""
+    feeds: str
+    """What hangs on it, in words."""
+    volts: float = Field(gt=0)
+    """Its nominal supply: a step of the sensor's current times this is a step of power."""
+    in_total: bool
+    """Whether the board's power is a sum that has it; rails fed by another rail are not."""
+
+
+class Power(BaseModel):
+    """What a board's power sensors tell, and which of it makes the board's power."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rails: tuple[Rail, ...] = Field(min_length=1)
+    step_ma: float = Field(default=8.0, gt=0)
+    """The smallest difference of current that the sensor tells."""
+    tolerance: float = Field(default=0.02, ge=0)
+    """The sensor's gain error, a fraction."""
+
+    @property
+    def total(self) -> tuple[str, ...]:
+        """The rails whose sum is the board's power."""
+        return tuple(rail.name for rail in self.rails if rail.in_total)
+
+
+class PowerMode(BaseModel):
+    """One mode of `nvpmodel`: caps on clocks and cores, not on watts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: int = Field(ge=0)
+    name: str
+    cpus: int = Field(ge=1)
+    cpu_mhz: float | None = None
+    gpu_mhz: float | None = None
+    dla_mhz: float | None = None
+    emc_mhz: float | None = None
+    reboot: bool = False
+    """Whether entering or leaving it takes a reboot."""
+
+
+class Engine(BaseModel):
+    """What a board's TensorRT can have, and which releases of it there are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    versions: tuple[str, ...] = Field(min_length=1)
+    """Releases of TensorRT for the board, the newest first: it is the one built for by default."""
+    compute_capability: str
+    precisions: tuple[Precision, ...] = Field(min_length=1)
+    """Those that the GPU has kernels for, the default first."""
+    granules: dict[Precision, int] = {}
+    """Channels that a kernel computes in one go, by precision."""
+    dla_cores: int = Field(default=0, ge=0)
+    sparsity: bool = False
+    """Whether 2:4 sparse weights are faster."""
+
+
+class Jetson(BaseModel):
+    """How a Jetson says what it is, and the modes it can be put into."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    soc: str
+    """As `/proc/device-tree/compatible` ends: tegra194."""
+    models: tuple[str, ...] = Field(min_length=1)
+    """Parts of `/proc/device-tree/model`, any of which names the board."""
+    modules: tuple[str, ...] = ()
+    """Part numbers of the module (p2888-0001), for what the model's name leaves open."""
+    modes: tuple[PowerMode, ...] = ()
+    gpu_devfreq: str | None = None
+    """The GPU's folder in /sys/class/devfreq: 17000000.gv11b."""

@@ -20,7 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from edgecc.errors import UsageError
 from edgecc.hardware import Core as Core
 from edgecc.hardware import Efficiency as Efficiency
+from edgecc.hardware import Engine as Engine
+from edgecc.hardware import Jetson as Jetson
 from edgecc.hardware import Peaks as Peaks
+from edgecc.hardware import Power as Power
+from edgecc.hardware import Precision as Precision
 
 Arrays = dict[str, npt.NDArray[Any]]
 Arch = Literal["x86_64", "aarch64"]
@@ -67,6 +71,11 @@ class Target(BaseModel):
     """None where it can only be priced by measuring."""
     core: Core | None = None
     """None for the machine that edgecc runs on, and where no CPU computes."""
+    engine: Engine | None = None
+    """What its TensorRT can have; None where there is none."""
+    jetson: Jetson | None = None
+    power: Power | None = None
+    """Its power sensors; None where it has none that are known."""
 
     @property
     def machine(self) -> str:

@@ -149,6 +149,18 @@ class Artifact:
         return cls(**{**data, "files": tuple(data["files"])})
 
 
+@dataclass(frozen=True)
+class EngineWish:
+    """What a user asks of an engine of TensorRT; None leaves it to the board."""
+
+    precision: str | None = None
+    """One of the board's (`Engine.precisions`), or "best": INT8 where it costs little."""
+    dla: int | None = None
+    """The core of the deep-learning accelerator to run on; what it cannot take runs on the GPU."""
+    tensorrt: str | None = None
+    """The release on the board, "8.2"; None is the board's newest."""
+
+
 class Session(ABC):
     """A network ready to run: a dictionary of arrays in, a dictionary of arrays out."""
 
@@ -226,6 +238,18 @@ class Backend(ABC):
         measures nothing, `DeviceError` without an answer from the device.
         """
         raise UsageError(f"the backend {self.name} has no tuning", hint="leave --tune away")
+
+    def with_engine(self, target: Target, wish: EngineWish) -> Backend:
+        """Return the backend, to make an engine for `target` as wished.
+
+        Errors: `edgecc.errors.UsageError` where it makes none, or the board has no such thing.
+        """
+        if given := [name for name, value in asdict(wish).items() if value is not None]:
+            raise UsageError(
+                f"--{given[0]} is for engines of TensorRT, and the backend is {self.name}",
+                hint=f"leave --{given[0]} away",
+            )
+        return self
 
     @abstractmethod
     def build(

@@ -54,6 +54,7 @@ PASSES = (
     "passes.decompose.channel_prune:ChannelPrune",
     "passes.decompose.fold_gather:FoldGather",
     "passes.legalise.lower_opset:LowerOpset",
+    "passes.legalise.to_float16:ToFloat16",
 )
 BACKENDS = (
     "targets.onnxruntime:OnnxruntimeBackend",

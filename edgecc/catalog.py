@@ -60,6 +60,7 @@ BACKENDS = (
     "targets.onnxruntime:OnnxruntimeBackend",
     "targets.tvm:TvmBackend",
     "targets.tensorrt:TensorrtBackend",
+    "targets.tensorrt_rtx:TensorrtRtxBackend",
 )
 
 

@@ -27,7 +27,7 @@ from edgecc.request import Asked, Request
 from edgecc.settle import settle
 from edgecc.shapes import GivenShapes, read_shapes
 from edgecc.source import Source
-from edgecc.target import Arrays, Artifact, Backend, EngineWish, Target, this_arch
+from edgecc.target import Arrays, Artifact, Backend, EngineWish, Target
 from edgecc.verify import DebugPasses, Proofs
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _check_lowered(
     lowering: Backend, artifact: Artifact, folder: Path, proofs: Proofs, expected: Arrays
 ) -> Difference | None:
     """How far the lowered network is from the model, where it can run on this machine."""
-    if artifact.missing or artifact.machine not in (None, this_arch()):
+    if lowering.why_not_here(artifact):
         return None
     with lowering.open(folder, artifact) as session:
         return proofs.check_lowered(session, expected, artifact)

@@ -261,6 +261,12 @@ class Backend(ABC):
         Errors: `edgecc.errors.BuildError`.
         """
 
+    def why_not_here(self, artifact: Artifact) -> str | None:
+        """Say why what `build` left cannot run on this machine; None where it can."""
+        if artifact.missing or artifact.machine in (None, this_arch()):
+            return artifact.missing
+        return f"it is for {artifact.machine}"
+
     @abstractmethod
     def open(self, folder: Path, artifact: Artifact) -> Session:
         """Open what `build` left, on this machine. Errors: `edgecc.errors.BuildError`."""

@@ -161,6 +161,22 @@ class EngineWish:
     """The release on the board, "8.2"; None is the board's newest."""
 
 
+@dataclass(frozen=True)
+class Quantisation:
+    """How a backend wants INT8 told."""
+
+    form: Literal["qdq", "cache", "both"]
+    """A graph with Q/DQ pairs (`INT8_MODEL`), a calibration cache (`CALIBRATION`), or both."""
+    release: str
+    """Of the TensorRT that reads the cache."""
+    freely: bool = False
+    """Whether layers may stay in float, where INT8 costs too much."""
+
+
+INT8_MODEL, CALIBRATION = "model.int8.onnx", "calibration.cache"
+"""What quantising leaves beside `model.onnx`, for a backend's `build`."""
+
+
 class Session(ABC):
     """A network ready to run: a dictionary of arrays in, a dictionary of arrays out."""
 
@@ -250,6 +266,18 @@ class Backend(ABC):
                 hint=f"leave --{given[0]} away",
             )
         return self
+
+    def at(self, target: Target) -> Target:
+        """Return `target` with the prices of the precision that the backend computes in."""
+        return target
+
+    def legalisation(self, target: Target) -> str:
+        """Return the passes (text form) a model goes through before `build`."""
+        return self.legalise
+
+    def quantisation(self, target: Target) -> Quantisation | None:
+        """Return how INT8 is wanted; None where the network stays in float."""
+        return None
 
     @abstractmethod
     def build(

@@ -231,7 +231,7 @@ def inspect(model: str | Path, *, shape: GivenShapes | None = None) -> dict[str,
 
 def _legalisation(board: Target, lowering: Backend) -> Pipeline:
     """What the backend and the board's engine ask of the model."""
-    legal = catalog.pipeline(lowering.legalise)
+    legal = catalog.pipeline(lowering.legalisation(board))
     if board.opset_max is None:
         return legal
     options = {"opset": board.opset_max, "reader": board.opset_reader or board.name}

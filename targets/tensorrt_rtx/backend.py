@@ -13,10 +13,12 @@ import onnx
 
 from edgecc.errors import BuildError, UsageError
 from edgecc.target import (
+    INT8_MODEL,
     Artifact,
     Backend,
     EngineWish,
     Precision,
+    Quantisation,
     Session,
     Target,
     Tell,
@@ -26,8 +28,6 @@ from targets.tensorrt_rtx.engine import build_engine
 FOLDER = "tensorrt_rtx"
 ENGINE = f"{FOLDER}/model.engine"
 RUNNER = f"{FOLDER}/run.py"
-NARROWING = "infer_shapes, to_float16"
-"""What gives a model the types that the fp16 engine computes in."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,6 @@ class TensorrtRtxBackend(Backend):
     """
 
     precision: Precision = "fp16"
-    legalise: str = NARROWING
     name = "tensorrt_rtx"
     summary = "an engine of TensorRT for RTX, built without a GPU; runs on RTX GPUs of PCs"
     dynamic = False
@@ -72,29 +71,44 @@ class TensorrtRtxBackend(Backend):
             raise UsageError(
                 f"{target.name} does not compute in {wanted}", hint=f"it has {', '.join(known)}"
             )
-        precision = known[wanted]
-        return replace(self, precision=precision, legalise=NARROWING if precision == "fp16" else "")
+        return replace(self, precision=known[wanted])
+
+    def at(self, target: Target) -> Target:
+        """Return the board as it computes in the precision."""
+        return target.at(self.precision)
+
+    def legalisation(self, target: Target) -> str:
+        """Return what gives a model the types to compute in."""
+        return "infer_shapes, to_float16" if self.precision == "fp16" else ""
+
+    def quantisation(self, target: Target) -> Quantisation | None:
+        """Return, for int8, that it is read from the graph."""
+        if self.precision != "int8":
+            return None
+        return Quantisation("qdq", target.engine.versions[0] if target.engine else "")
 
     def build(
         self, model: Path, target: Target, folder: Path, tell: Tell = lambda text: None
     ) -> Artifact:
         """Write `folder/tensorrt_rtx/` (see `Backend.build`)."""
         versions = self.versions()
+        if self.precision == "int8" and (quantised := model.with_name(INT8_MODEL)).exists():
+            model = quantised
         names = _input_names(model, quantised=self.precision == "int8")
         if target.engine is None:
             raise BuildError(f"the board file of {target.name} has no [engine]")
         wanted = (target.engine.compute_capability, *target.engine.further_capabilities)
-        plan, notes = build_engine(model, wanted, tell)
+        built = build_engine(model, wanted, tell)
         (folder / FOLDER).mkdir(exist_ok=True)
-        (folder / ENGINE).write_bytes(plan)
+        (folder / ENGINE).write_bytes(built.plan)
         shutil.copyfile(Path(__file__).with_name("run.py"), folder / RUNNER)
         words = ["python3", RUNNER, ENGINE]
         for name in names:
             words += ["-i", f"{name}=../{name.replace('/', '_')}.npy"]
-        built_for = [each for each in wanted if not any(f" {each}:" in note for note in notes)]
         details = {
             "precision": self.precision,
-            "compute_capabilities": built_for,
+            "compute_capabilities": list(built.capabilities),
+            "engine_model": model.name,
             "versions": versions,
         }
         return Artifact(
@@ -102,7 +116,7 @@ class TensorrtRtxBackend(Backend):
             machine=target.machine,
             files=(ENGINE, RUNNER),
             run=shlex.join([*words, "-o", ".."]),
-            details={**details, **({"notes": notes} if notes else {})},
+            details={**details, **({"notes": list(built.notes)} if built.notes else {})},
         )
 
     def why_not_here(self, artifact: Artifact) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,30 @@ from edgecc.target import Tell
 TURING = "7.5"
 
 
-def build_engine(model: Path, capabilities: Sequence[str], tell: Tell) -> tuple[bytes, list[str]]:
-    """Return an engine for GPUs of all of `capabilities`, and what there is to say of it.
+@dataclass(frozen=True)
+class Built:
+    """An engine, and which GPUs it is for."""
+
+    plan: bytes
+    capabilities: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def build_engine(model: Path, capabilities: Sequence[str], tell: Tell) -> Built:
+    """Return an engine for GPUs of all of `capabilities`.
 
     Turing multiplies matrices in float16 alone: where that is what stands in the way, the engine
     is for the others.
     Errors: `edgecc.errors.BuildError` with the node and the reason.
     """
     try:
-        return _build(model, capabilities, tell), []
+        return Built(_build(model, capabilities, tell), tuple(capabilities))
     except BuildError as failure:
-        newer = [each for each in capabilities if each != TURING]
+        newer = tuple(each for each in capabilities if each != TURING)
         if "Turing" not in failure.message or not newer or len(newer) == len(capabilities):
             raise
-        reason = failure.message
-    return _build(model, newer, tell), [f"not for compute capability {TURING}: {reason}"]
+        note = f"not for compute capability {TURING}: {failure.message}"
+    return Built(_build(model, newer, tell), newer, (note,))
 
 
 def _build(model: Path, capabilities: Sequence[str], tell: Tell) -> bytes:

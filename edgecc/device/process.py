@@ -73,8 +73,10 @@ def kill_group(process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> N
 class Lines:
     """The lines of a running process as they come; it ends with the block."""
 
-    def __init__(self, command: Sequence[str], timeout_s: float, stall_s: float) -> None:
-        self._command = command
+    def __init__(
+        self, command: Sequence[str], timeout_s: float, stall_s: float, stdin: bytes = b""
+    ) -> None:
+        self._command, self._stdin = command, stdin
         self._timeout_s, self._stall_s = timeout_s, stall_s
         self._rest = b""
         self.returncode: int | None = None
@@ -93,6 +95,10 @@ class Lines:
             self._errors.close()
             raise
         self._ends = time.monotonic() + self._timeout_s
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # one that ended at once: what it said tells why
+            self._process.stdin.write(self._stdin)
+            self._process.stdin.flush()
         return self
 
     def __exit__(

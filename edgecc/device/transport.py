@@ -90,20 +90,29 @@ class Transport(ABC):
 
     @contextlib.contextmanager
     def stream(
-        self, argv: Sequence[str], *, timeout_s: float, stall_s: float, own_stdin: bool = False
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        stall_s: float,
+        own_stdin: bool = False,
+        stdin: bytes = b"",
     ) -> Iterator[Stream]:
         """Yield the lines of a command as they come; with the block, or the link, it ends.
 
         It is sent SIGTERM then, unless it has its own way to notice that its input ended
-        (`own_stdin`). Errors: `DeviceError` after `stall_s` without a line, after `timeout_s`, and
-        for a lost device; what came until then was yielded.
+        (`own_stdin`, which begins with `stdin`, a few kB at most). Errors: `DeviceError` after
+        `stall_s` without a line, after `timeout_s`, and for a lost device; what came until then
+        was yielded.
         """
         tied = list(argv) if own_stdin else ["sh", "-c", TIED, "sh", *argv]
-        try:
-            with Lines(self.command(tied), timeout_s, stall_s) as lines:
-                yield Stream(self, argv, lines)
-        except OSError as error:
-            raise self._failed(argv, f"it cannot be started: {error.strerror}") from None
+        lines = Lines(self.command(tied), timeout_s, stall_s, stdin)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(lines)
+            except OSError as error:
+                raise self._failed(argv, f"it cannot be started: {error.strerror}") from None
+            yield Stream(self, argv, lines)
 
     def push(self, local: Path, remote: str, tell: Tell = lambda text: None) -> None:
         """Send a file, or what of a folder is not there yet, to the path `remote`.

@@ -24,10 +24,10 @@ def snapshot():
     return [each for each in found if each[1]]
 
 
-def pin(kept, privilege, before):
+def pin(privilege, before):
     """Hold every clock at its highest; return whether they are held, and what there is to note.
 
-    `kept` is the journal, `before` the snapshot of the clocks before the session changed anything.
+    `before` is the snapshot of the clocks before the session changed anything.
     """
     if not privilege.can:
         return False, [ROOT_HINT]

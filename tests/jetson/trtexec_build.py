@@ -219,7 +219,7 @@ def check_implementations(call):
     }
     precise = not call.precisions() & set(wish.get("precisions", ("fp32",)))
     enough = "workspace_mb" in wish and call.workspace_mb() >= wish["workspace_mb"]
-    if precise or enough or kept & set(wish["node"].split(" + ")):
+    if precise or enough or ("precisions" in wish and kept & set(wish["node"].split(" + "))):
         return
     if "workspace_mb" in wish:
         size = wish["workspace_mb"] << 20

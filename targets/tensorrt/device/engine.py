@@ -169,7 +169,7 @@ class Work:
 
     def run(self, argv, name, on_line):
         """Run trtexec, keep its log, and return how it ended."""
-        done = process.run(argv, max(1.0, self.until_s - time.monotonic()), on_line)
+        done = process.run(argv, self.until_s - time.monotonic(), on_line)
         self.tell({"event": "raw", "name": name, "text": done.text})
         logs = os.path.join(self.place, "logs")
         os.makedirs(logs, exist_ok=True)
@@ -178,7 +178,7 @@ class Work:
         if done.timed_out:
             raise BoardError(
                 BUILD,
-                "the build took longer than its {:.0f} s and was ended".format(self.limit_s),
+                "the build took longer than its {:g} s and was ended".format(self.limit_s),
                 "give it more: edgecc-device build --limit SECONDS; what was timed is not lost",
             )
         return done
@@ -208,7 +208,7 @@ class Work:
             "dla": self.recipe["dla"],
             "shapes": self.facts["shapes"],
             "steps": steps,
-            "build_s": round(messages.engine_built_s(done.text) or done.seconds, 1),
+            "build_s": round(messages.engine_built_s(done.text) or done.seconds, 3),
             "nodes": self.nodes,
             "warnings": messages.warnings(done.text),
             "time_unix_s": int(time.time()),
@@ -232,7 +232,8 @@ class Work:
 
 def unloadable(why, version, done):
     """Return the failure of an engine that trtexec does not run, `why` being its cause."""
-    said = "; trtexec says: " + " / ".join(messages.errors(done.text)) if done.text else ""
+    errors = messages.errors(done.text)
+    said = "; trtexec says: " + " / ".join(errors) if errors else ""
     known = {
         "version": "the engine was built by another TensorRT than this board's " + version,
         "device": "the engine was built on another GPU than this board's",

@@ -51,7 +51,11 @@ _STAGES = (
     (r"Detected \d+ inputs? and \d+ output network tensors", "putting the engine together"),
     (r"Engine built in|Total Activation Memory", "writing the engine"),
 )
-_NOISE = re.compile(r"^(?:Engine set up failed|Building engine failed|Failed to create engine.*|)$")
+_NOISE = re.compile(
+    r"^(?:Engine (?:set up|creation|deserialization) failed|Building engine failed|Got invalid engine!"
+    r"|Inference set up failed|Failed to create engine.*|)$"
+)
+"""What only says that something before it failed."""
 
 
 def cause(text, returncode):
@@ -86,14 +90,14 @@ def _parsed_node(text):
 
 
 def errors(text, most=3):
-    """Return the last lines that trtexec marks as errors, without their marks."""
+    """Return the first lines that trtexec marks as errors, without their marks: the cause."""
     found = []
     for line in text.splitlines():
         if re.search(r"\[(?:E|F)\]", line):
             said = message(line)
             if not _NOISE.match(said):
                 found.append(said)
-    return found[-most:]
+    return found[:most]
 
 
 def warnings(text):

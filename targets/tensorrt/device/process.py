@@ -55,9 +55,10 @@ def _read(stream, lines, until_s, on_line, tick_s):
     """Collect the lines of `stream`; return whether it ended before `until_s`."""
     rest = b""
     while True:
-        ready, _, _ = select.select([stream], [], [], tick_s)
+        left_s = max(0.0, until_s - time.monotonic())
+        ready, _, _ = select.select([stream], [], [], min(tick_s, left_s))
         now = time.monotonic()
-        if now > until_s:
+        if now >= until_s:
             return False
         if not ready:
             on_line(None, now)

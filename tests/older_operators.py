@@ -173,6 +173,14 @@ CASES = {
         19,
         "y = AveragePool <kernel_shape=[2,2], pads=[0,0,1,1], count_include_pad=1> (x)",
     ),
+    **{
+        f"{kind} behind the last": Case(
+            22,
+            f"y = {kind} <kernel_shape=[3,1], ceil_mode=1, strides=[4,3], pads=[1,0,1,0]> (x)",
+            inputs="float[1,4,6,7] x",
+        )
+        for kind in ("MaxPool", "AveragePool", "LpPool")
+    },
     "LpPool": Case(18, "y = LpPool <kernel_shape=[2,2], ceil_mode=0, dilations=[1,1]> (x)"),
     "MaxPool": Case(22, "y = MaxPool <kernel_shape=[3,3], ceil_mode=1, strides=[2,2]> (x)"),
     "CastLike": Case(19, "c = Greater(x, x) y = CastLike(c, x)"),

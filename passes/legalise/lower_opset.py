@@ -50,11 +50,11 @@ class LowerOpset(Pass):
         current = model.opset_imports.get("", 0)
         if current <= self.opset:
             return []
-        descent = _Descent(model, self.name)
+        descent = _Descent(model, self.name, self.opset)
         for opset in range(current, self.opset, -1):
             descent.step(opset)
             if not descent.stuck and (opset - 1 in CHECKED or opset - 1 == self.opset):
-                self._check(model)
+                descent.check()
         if descent.stuck:
             raise self._error(current, descent.stuck)
         model.ir_version = min(model.ir_version, _ir_version(self.opset))
@@ -72,18 +72,6 @@ class LowerOpset(Pass):
             hint=f"export the model at opset {self.opset}",
         )
 
-    def _check(self, model: ir.Model) -> None:
-        """ONNX's checker and strict type inference, which fills in the types of new values."""
-        opset = model.opset_imports[""]
-        try:
-            onnx.checker.check_model(without_weights(model))
-            InferShapes().run(model)
-        except (onnx.checker.ValidationError, ModelError) as error:
-            raise BuildError(
-                f"under opset {opset} the model is not valid: {str(error).splitlines()[0]}",
-                hint=f"export the model at opset {self.opset}",
-            ) from None
-
 
 @dataclass
 class _Descent:
@@ -91,6 +79,7 @@ class _Descent:
 
     model: ir.Model
     by: str
+    wanted: int
     decisions: list[Decision] = field(default_factory=list)
     stuck: dict[ir.Node, str] = field(default_factory=dict)
     """The nodes that cannot go further, and why."""
@@ -116,7 +105,33 @@ class _Descent:
                 self.decisions.append(Decision(name, self.by, note=note))
         self.model.graph.opset_imports[""] = opset - 1
         if moved and not self.stuck:
+            self.infer_types()
+
+    def check(self) -> None:
+        """ONNX's checker, but that an output may lack a shape, and strict inference."""
+        light = without_weights(self.model)
+        for output in light.graph.output:
+            if output.type.HasField("tensor_type"):
+                output.type.tensor_type.shape.SetInParent()
+        try:
+            onnx.checker.check_model(light)
+        except onnx.checker.ValidationError as error:
+            raise self._invalid(error) from None
+        self.infer_types()
+
+    def infer_types(self) -> None:
+        """Fill in the types of new values; what is not sound is an error."""
+        try:
             InferShapes().run(self.model)
+        except ModelError as error:
+            raise self._invalid(error) from None
+
+    def _invalid(self, error: Exception) -> BuildError:
+        opset = self.model.opset_imports[""]
+        return BuildError(
+            f"under opset {opset} the model is not valid: {str(error).splitlines()[0]}",
+            hint=f"export the model at opset {self.wanted}",
+        )
 
     def _restate(self, node: ir.Node, opset: int) -> str | Refusal | None:
         """Say one node in the terms of the opset before."""

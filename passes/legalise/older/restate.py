@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgecc.conv import Refusal, constant, ints
-from passes.legalise.older.emitter import Emitter, numbers, reads, sizes_of
+from edgecc.conv import Refusal, constant
+from passes.legalise.older.emitter import Emitter, is_read, numbers, reads, sizes_of
 
 _GRID_MODES = {"linear": "bilinear", "cubic": "bicubic", "nearest": "nearest"}
 
@@ -21,6 +21,8 @@ def batch_normalization(node: ir.Node, build: Emitter) -> str | Refusal:
 
 def dropout(node: ir.Node, build: Emitter) -> str | Refusal:
     """In inference it does nothing, whatever the ratio, which was an attribute before opset 12."""
+    if is_read(node, 1):
+        return Refusal("its mask is read")
     training = constant(node.inputs[2]) if reads(node, 2) else np.zeros(1)
     if training is None or training.any():
         return Refusal("it is in training mode, or that is decided at run time")
@@ -72,11 +74,3 @@ def constant_value(node: ir.Node, build: Emitter) -> str | None:
     node.attributes.pop(name)
     node.attributes.add(ir.AttrTensor("value", ir.tensor(np.array(given.value, dtype))))
     return "its value is a tensor"
-
-
-def without_dilations(node: ir.Node, build: Emitter) -> Refusal | None:
-    """Windows without holes."""
-    if any(dilation != 1 for dilation in ints(node, "dilations", [])):
-        return Refusal("its window has holes (dilations)")
-    node.attributes.pop("dilations", None)
-    return None

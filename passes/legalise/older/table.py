@@ -11,6 +11,7 @@ from passes.legalise.older import (
     integers,
     normalisations,
     pad,
+    pooling,
     quantisation,
     resize,
     restate,
@@ -33,7 +34,8 @@ FORMS: dict[str, Rewrite] = {
 }
 """Operators that an engine may lack, each as others."""
 BRIDGES: dict[tuple[str, int], Rewrite] = {
-    ("AveragePool", 19): restate.without_dilations,
+    ("AveragePool", 19): pooling.without_dilations,
+    ("AveragePool", 22): pooling.as_before_22,
     ("BatchNormalization", 14): restate.batch_normalization,
     ("Cast", 19): quantisation.without_saturate,
     ("Cast", 24): quantisation.without_saturate,
@@ -56,8 +58,10 @@ BRIDGES: dict[tuple[str, int], Rewrite] = {
     ("LayerNormalization", 17): FORMS["LayerNormalization"],
     ("LessOrEqual", 12): activations.or_equal,
     ("LogSoftmax", 13): axes.softmax,
-    ("LpPool", 18): restate.without_dilations,
+    ("LpPool", 18): pooling.without_dilations,
+    ("LpPool", 22): pooling.as_before_22,
     ("Max", 12): integers.extreme,
+    ("MaxPool", 22): pooling.as_before_22,
     ("Min", 12): integers.extreme,
     ("Mish", 18): FORMS["Mish"],
     ("Pad", 18): pad.without_axes,

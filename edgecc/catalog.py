@@ -53,6 +53,7 @@ PASSES = (
     "passes.decompose.msgc:Msgc",
     "passes.decompose.channel_prune:ChannelPrune",
     "passes.decompose.fold_gather:FoldGather",
+    "passes.legalise.expand_operators:ExpandOperators",
     "passes.legalise.lower_opset:LowerOpset",
     "passes.legalise.to_float16:ToFloat16",
 )

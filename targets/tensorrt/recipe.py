@@ -11,7 +11,7 @@ import onnx
 from edgecc.target import CALIBRATION, INT8_MODEL, EngineWish, Target
 from targets.tensorrt.versions import Release, release
 
-CLEAN = "remove_identities, remove_unused, sanitise_names"
+CLEAN = "remove_identities, remove_unused"
 
 
 def legalisation(reads: Release, board: str, *, on_dla: bool) -> str:
@@ -21,8 +21,8 @@ def legalisation(reads: Release, board: str, *, on_dla: bool) -> str:
     """
     reader = f"TensorRT {reads.name} of {board}"
     lower = f"lower_opset(opset={reads.opset_max}, reader={reader})"
-    for_dla = "gemm_to_conv, global_pool_to_pool, " if on_dla else ""
-    return f"{for_dla}{lower}, narrow_int64, {CLEAN}"
+    for_dla = "" if on_dla else ""
+    return f"{for_dla}{lower}, {CLEAN}"
 
 
 def engine_model(model: Path, *, on_dla: bool) -> Path:

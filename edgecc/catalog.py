@@ -54,6 +54,8 @@ PASSES = (
     "passes.decompose.fold_gather:FoldGather",
     "passes.legalise.expand_operators:ExpandOperators",
     "passes.legalise.lower_opset:LowerOpset",
+    "passes.legalise.narrow_int64:NarrowInt64",
+    "passes.legalise.sanitise_names:SanitiseNames",
 )
 BACKENDS = (
     "targets.onnxruntime:OnnxruntimeBackend",

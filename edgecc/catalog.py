@@ -56,6 +56,8 @@ PASSES = (
     "passes.legalise.expand_operators:ExpandOperators",
     "passes.legalise.lower_opset:LowerOpset",
     "passes.legalise.to_float16:ToFloat16",
+    "passes.legalise.narrow_int64:NarrowInt64",
+    "passes.legalise.sanitise_names:SanitiseNames",
 )
 BACKENDS = (
     "targets.onnxruntime:OnnxruntimeBackend",

@@ -86,7 +86,7 @@ def release(text: str) -> Release:
         return _rtx(number)
     if number < OLDEST:
         raise BuildError(
-            f"TensorRT {number[0]}.{number[1]} is too old: edgecc knows 7.1 (JetPack 4.4) and newer",
+            f"TensorRT {number[0]}.{number[1]} is too old: edgecc knows 7.1 and newer",
             hint="update the board's JetPack; the last for TX2 and Nano is 4.6.x, for Xavier 5.1.x",
         )
     known = max(n for n in OPSETS if n <= number)

@@ -11,15 +11,15 @@ import onnx_ir as ir
 import pytest
 from helpers import normal, parse, run_passes
 
+from edgecc import catalog
 from edgecc.errors import BuildError
-from targets.tensorrt.dla import dla_findings, partition
+from targets.tensorrt.dla import KEEPS, dla_findings, partition
 
 Save = Callable[..., Path]
 MAP = "float[1,8,16,16] x"
-KEEP = (
+PREPARED = (
     "name_everything, lift_constants, infer_shapes, fold_constants, infer_shapes,"
-    " remove_identities, fold_pad, hard_activations, global_pool_to_pool, gemm_to_conv, count_pads,"
-    " remove_unused, infer_shapes"
+    " remove_identities, fold_pad, "
 )
 
 
@@ -185,7 +185,7 @@ def test_passes_keep_a_classifier_on_xavier(save: Save) -> None:
     assert [f.operator for f in before.findings] == [
         "HardSwish", "AveragePool", "GlobalAveragePool", "Flatten", "Relu",
     ]  # fmt: skip
-    kept, _ = run_passes(model, KEEP)
+    kept, _ = run_passes(model, PREPARED + KEEPS)
     after = partition(save(ir.to_proto(kept), "after.onnx"), "fp16", 1, 1)
     assert [f.operator for f in after.findings] == ["Flatten"]  # the last node
     assert (before.loadables, after.loadables, after.islands) == (2, 1, 1)
@@ -203,10 +203,8 @@ REAL = {
 def test_real_models(assets: Path, save: Save, name: str) -> None:
     path = assets / "models" / f"{name}.onnx"
     model = ir.load(path)
-    from edgecc import catalog
-
     before = partition(path, "fp16", 1, 1)
-    catalog.pipeline(KEEP).run(model)
+    catalog.pipeline(PREPARED + KEEPS).run(model)
     after = partition(save(ir.to_proto(model)), "fp16", 1, 1)
     assert ((before.loadables, before.islands), (after.loadables, after.islands)) == REAL[name]
     assert after.on_gpu < before.on_gpu or name.startswith("imagenet")

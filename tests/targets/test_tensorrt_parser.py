@@ -18,7 +18,8 @@ from targets.tensorrt.versions import release
 pytest.importorskip("tensorrt_rtx", reason="needs pip install 'edgecc[rtx]'", exc_type=ImportError)
 Save = Callable[..., Path]
 MAP = "float[1,3,9,9] x"
-JETSONS = sorted(t.name for t in catalog.targets().values() if t.backend == "tensorrt")
+QUICK = {"cifar10/cmsisnn_m7_5x5", "misc/mlperf_vww96", "mnist/mnist_cntk", "restore/dncnn25"}
+"""Models that are built in less than a second."""
 
 
 def test_it_is_installed() -> None:
@@ -105,8 +106,14 @@ def test_for_rtx_the_parser_is_the_judge() -> None:
     assert parser.weigh([], [NEWER, BROKEN], release("rtx 1.7")) == [NEWER, BROKEN]
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("target", JETSONS)
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        pytest.param(target, name, marks=[] if name in QUICK else [pytest.mark.slow])
+        for target in ("xavier", "orin")
+        for name in MODELS
+    ],
+)
 def test_what_edgecc_emits_is_parsed(assets: Path, tmp_path: Path, target: str, name: str) -> None:
     model = assets / "models" / f"{name}.onnx"
     built = job.build(model, target=target, passes="", shape=SHAPES.get(name), out=tmp_path / "out")
@@ -114,11 +121,14 @@ def test_what_edgecc_emits_is_parsed(assets: Path, tmp_path: Path, target: str, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("target", ["xavier", "orin"])
 @pytest.mark.parametrize("name", MODELS)
-def test_what_edgecc_rewrites_is_parsed(assets: Path, tmp_path: Path, name: str) -> None:
+def test_what_edgecc_rewrites_is_parsed(
+    assets: Path, tmp_path: Path, target: str, name: str
+) -> None:
     model = assets / "models" / f"{name}.onnx"
-    built = job.build(model, target="xavier", shape=SHAPES.get(name), out=tmp_path / "out")
-    _taken(built.folder / "model.onnx", "xavier")
+    built = job.build(model, target=target, shape=SHAPES.get(name), out=tmp_path / "out")
+    _taken(built.folder / "model.onnx", target)
 
 
 def _taken(path: Path, target: str) -> None:

@@ -58,6 +58,7 @@ PASSES = (
     "passes.legalise.gemm_to_conv:GemmToConv",
     "passes.legalise.count_pads:CountPads",
     "passes.legalise.hard_activations:HardActivations",
+    "passes.legalise.moves_to_conv:MovesToConv",
     "passes.legalise.lower_opset:LowerOpset",
     "passes.legalise.to_float16:ToFloat16",
 )

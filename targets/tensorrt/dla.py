@@ -14,8 +14,8 @@ from targets.tensorrt.operators import dla_rules
 from targets.tensorrt.operators.site import Network, Scope, Site, read
 
 KEEPS = (
-    "infer_shapes, hard_activations, global_pool_to_pool, gemm_to_conv, count_pads, remove_unused,"
-    " infer_shapes"
+    "infer_shapes, hard_activations, moves_to_conv, global_pool_to_pool, gemm_to_conv, count_pads,"
+    " remove_unused, infer_shapes"
 )
 """The passes that put what a DLA has in place of what it has not, where that is exact."""
 LOADABLES = {1: 8, 2: 16}

@@ -194,8 +194,9 @@ def test_passes_keep_a_classifier_on_xavier(save: Save) -> None:
 REAL = {
     # pieces on the DLA and the GPU on Xavier, as they come and after the passes
     "cifar10/mlperf_resnet8_wide": ((2, 2), (1, 1)),
+    "cifar10/resnet20": ((4, 3), (2, 1)),  # its batch is open: a Reshape by a computed shape
     "misc/mlperf_vww96": ((2, 2), (1, 1)),
-    "imagenet/squeezenet1.1_fp16": ((1, 1), (1, 1)),  # 13 x 13 has no window
+    "imagenet/squeezenet1.1_fp16": ((1, 1), (1, 1)),  # its Softmax stays, behind the last
 }
 
 
@@ -207,4 +208,4 @@ def test_real_models(assets: Path, save: Save, name: str) -> None:
     catalog.pipeline(PREPARED + KEEPS).run(model)
     after = partition(save(ir.to_proto(model)), "fp16", 1, 1)
     assert ((before.loadables, before.islands), (after.loadables, after.islands)) == REAL[name]
-    assert after.on_gpu < before.on_gpu or name.startswith("imagenet")
+    assert after.on_gpu < before.on_gpu

@@ -184,11 +184,13 @@ TESTS: dict[str, Test] = {
 }
 """Operators that a DLA has under conditions."""
 HINTS = {
-    "Pad": "build with the pass fold_pad, where a convolution reads it",
+    "Pad": "build with fold_pad, where a convolution reads it, or moves_to_conv for channels",
+    "DepthToSpace": REPLACED.format("moves_to_conv"),
+    "SpaceToDepth": REPLACED.format("moves_to_conv"),
     "HardSwish": REPLACED.format("hard_activations"),
     "HardSigmoid": REPLACED.format("hard_activations"),
     "Div": "multiply by the reciprocal, where the divisor is fixed",
-    "Gather": "choose channels with a 1x1 convolution",
+    "Gather": REPLACED.format("moves_to_conv"),
     "ReduceMean": REPLACED.format("global_pool_to_pool"),
     "InstanceNormalization": "train with BatchNorm in its place: it becomes a scale",
     "GroupNormalization": "train with BatchNorm in its place: it becomes a scale",

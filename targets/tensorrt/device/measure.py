@@ -2,8 +2,10 @@
 
     latency(folder, engine_path, version, seconds, warmup_s, shapes)
         -> {"times_ms": [..], "compute_ms": [..], "runner": "trtexec 8.5.2", "shapes": {"x": [..]},
-            "start_s": .., "end_s": .., "summary": {..}, "warnings": {..}, "raw": text}
-    load(folder, seconds, ...) -> the same: for the energy pass, no warm-up of its own
+            "start_s": .., "end_s": .., "summary": {..}, "warnings": {..}, "notes": [..],
+            "raw": text}
+    load(folder, seconds, ...) -> the same: for the energy pass, with no warm-up of its own and no
+        spinning, which would draw a core's power
     profile(folder, engine_path, version, seconds, warmup_s, shapes)
         -> {"layers": [{"name", "median_ms", "average_ms", ..}], "info": [..], "count", "repaired",
             "runner", "raw"}
@@ -37,7 +39,7 @@ def latency(
     shapes=None,
     trtexec=None,
     iterations=10,
-    graph=False,
+    extra=options.SPIN,
 ):
     """Time the engine for `seconds` after a warm-up (see the module)."""
     run = Run(folder, engine_path, version, shapes, trtexec)
@@ -52,7 +54,7 @@ def latency(
             seconds,
             warmup_s,
             iterations,
-            graph,
+            extra,
         )
         done = run.do(argv, seconds + warmup_s)
         rows = queries.read(run.text_of(path), run.version, warmup_s)
@@ -67,13 +69,14 @@ def latency(
         "end_s": run.started_s + rows[-1]["end_ms"] / 1000.0,
         "summary": summary.performance(done.text),
         "warnings": messages.warnings(done.text),
+        "notes": messages.notes(messages.warnings(done.text)),
         "raw": done.text,
     }
 
 
 def load(folder, seconds, engine_path=None, version=None, shapes=None, trtexec=None, warmup_s=0):
     """Keep the engine running for `seconds` and return its times (see the module)."""
-    return latency(folder, engine_path, version, seconds, warmup_s, shapes, trtexec)
+    return latency(folder, engine_path, version, seconds, warmup_s, shapes, trtexec, extra=())
 
 
 def profile(

@@ -44,6 +44,13 @@ _WARNINGS = {
     "fallback": r"(?P<value>\S+).* (?:falling back to GPU|is not supported on DLA)",
     "timing_cache": r"Detected invalid timing cache",
 }
+_NOTES = {
+    "dummy_ranges": "int8 without calibration: the times hold, the outputs do not (made-up ranges)",
+    "no_int8": "this GPU has no int8 of its own: fp16 is faster",
+    "no_fp16": "this GPU has no fp16 of its own: fp32 is as fast",
+    "fallback": "some layers run on the GPU: DLA does not take them",
+    "enqueue": "the CPU is slower in launching kernels than the GPU in running them",
+}
 _STAGES = (
     (r"Start parsing network model", "reading the model"),
     (r"Finish(?:ed)? parsing network model", "optimising the graph"),
@@ -52,8 +59,8 @@ _STAGES = (
     (r"Engine built in|Total Activation Memory", "writing the engine"),
 )
 _NOISE = re.compile(
-    r"^(?:Engine (?:set up|creation|deserialization) failed|Building engine failed|Got invalid engine!"
-    r"|Inference set up failed|Failed to create engine.*|)$"
+    r"^(?:Engine (?:set up|creation|deserialization) failed|Building engine failed"
+    r"|Got invalid engine!|Inference set up failed|Failed to create engine.*|)$"
 )
 """What only says that something before it failed."""
 
@@ -108,6 +115,11 @@ def warnings(text):
         if match:
             found[kind] = match.groupdict().get("value")
     return found
+
+
+def notes(found):
+    """Return what a person must know of the warnings `found`, in sentences."""
+    return [text for kind, text in _NOTES.items() if kind in found]
 
 
 def stage(line):

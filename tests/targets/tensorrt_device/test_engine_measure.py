@@ -69,6 +69,7 @@ def test_profile(board: Board, bundle: Path, version: str) -> None:
     assert kinds == ([] if version in ("7.1.3", "8.0.1") else ["CaskConvolution"] * 2)
 
 
+@pytest.mark.slow
 def test_load_runs_for_as_long_as_it_is_asked(built: Board, bundle: Path) -> None:
     told = measure.load(str(bundle), 1, trtexec=built.trtexec)
     assert 0.9 < told["end_s"] - told["start_s"] < 1.5

@@ -15,7 +15,7 @@ from targets.tensorrt.device import (
     progress,
     summary,
 )
-from targets.tensorrt.device.errors import BUILD, DEVICE, BoardError
+from targets.tensorrt.device.failure import BUILD, DEVICE, Failure
 
 LIMIT_S = 4 * 3600.0
 """Five INT8 builds took 2.5 h on AGX Xavier: an hour each is nothing unusual."""
@@ -26,7 +26,7 @@ def build(folder, identity, tell, environ=os.environ, limit_s=LIMIT_S, fresh=Fal
 
     `identity` is what `edgecc-device identify` prints; `tell` is called with each event (see
     DEVICE: build, progress, raw, note, engine); `fresh` builds what is there already. The bundle's
-    engine.json names the entry. Errors: `errors.BoardError`; the cache is as it was then.
+    engine.json names the entry. Errors: `failure.Failure`; the cache is as it was then.
     """
     data = bundle.read(folder)
     notes = bundle.check_board(data, identity)
@@ -42,9 +42,9 @@ def build(folder, identity, tell, environ=os.environ, limit_s=LIMIT_S, fresh=Fal
             with cache.locked(work.place, work.progress, limit_s):
                 found = (not fresh and cache.find(work.place, work.key)) or work.make()
         except TimeoutError as error:
-            raise BoardError(BUILD, str(error), "end the other build, or give this one more time")
+            raise Failure(BUILD, str(error), "end the other build, or give this one more time")
         except OSError as error:
-            raise BoardError(BUILD, "the engine cannot be kept: {}".format(error), _SPACE)
+            raise Failure(BUILD, "the engine cannot be kept: {}".format(error), _SPACE)
     work.name_in_bundle(*found)
     tell({"event": "engine", "key": work.key, "path": found[0], "record": found[1]})
     return found[1]
@@ -56,12 +56,17 @@ _SPACE = "free some space, or set XDG_CACHE_HOME to a folder that can be written
 def find(folder, identity, environ=os.environ):
     """Return (path of the plan, record) of the bundle's engine on this board, or None.
 
-    Errors: `errors.BoardError` where the bundle is not for this board or its TensorRT.
+    The bundle's engine.json names it from then on: `measure` takes it from there.
+    Errors: `failure.Failure` where the bundle is not for this board or its TensorRT.
     """
     data = bundle.read(folder)
     bundle.check_board(data, identity)
     version, _ = bundle.check_tensorrt(data, identity)
-    return cache.find(cache.home(environ), cache.key(bundle.facts(folder, data, identity, version)))
+    work = Work(folder, data, identity, version, None, environ, 0.0)
+    found = cache.find(work.place, work.key)
+    if found:
+        work.name_in_bundle(*found)
+    return found
 
 
 class Work:
@@ -103,6 +108,7 @@ class Work:
             "key": self.key,
             "path": path,
             "tensorrt": self.version,
+            "trtexec": self.trtexec,
             "board": bundle.board_name(self.identity),
             "precision": record["precision"],
         }
@@ -124,11 +130,11 @@ class Work:
             shutil.rmtree(new, ignore_errors=True)
 
     def check_space(self):
-        """Errors: `BoardError` where the disk has no room for an engine and its timing cache."""
+        """Errors: `Failure` where the disk has no room for an engine and its timing cache."""
         needed = 3 * os.path.getsize(self.recipe["onnx"]) + 64 * 10**6
         free = shutil.disk_usage(self.place).free
         if free < needed:
-            raise BoardError(
+            raise Failure(
                 BUILD,
                 "the engine needs about {:.0f} MB in {}, {:.0f} MB are free".format(
                     needed / 1e6, self.place, free / 1e6
@@ -186,7 +192,7 @@ class Work:
         with open(os.path.join(logs, name), "w", encoding="utf-8") as stream:
             stream.write(done.text)
         if done.timed_out:
-            raise BoardError(
+            raise Failure(
                 BUILD,
                 "the build took longer than its {:g} s and was ended".format(self.limit_s),
                 "give it more: edgecc-device build --limit SECONDS; what was timed is not lost",
@@ -194,10 +200,10 @@ class Work:
         return done
 
     def after(self, attempt, why, memory_mb, done):
-        """Return the next attempt. Errors: `BoardError`, with what trtexec said last."""
+        """Return the next attempt. Errors: `Failure`, with what trtexec said last."""
         try:
             return ladder.following(attempt, why, self.version, memory_mb)
-        except BoardError as failure:
+        except Failure as failure:
             said = messages.errors(done.text)
             if said:
                 failure.message += "; trtexec says: " + " / ".join(said)
@@ -227,7 +233,7 @@ class Work:
     def check(self, new):
         """Load the engine and run it once; return what trtexec says of the device.
 
-        Errors: `BoardError` where it does not load, or binds other shapes than the bundle's.
+        Errors: `Failure` where it does not load, or binds other shapes than the bundle's.
         """
         plan, info = (os.path.join(new, name) for name in (cache.PLAN, cache.LAYERS))
         self.progress("loading the engine")
@@ -252,7 +258,7 @@ def unloadable(why, version, done):
         "shapes": "trtexec took sizes of its own for the model's dynamic inputs",
     }
     code = DEVICE if why[0] in ("version", "device") else BUILD
-    return BoardError(
+    return Failure(
         code,
         known.get(why[0], "TensorRT {} does not run the engine".format(version)) + said,
         "build it again on this board: edgecc-device build --fresh",
@@ -260,10 +266,10 @@ def unloadable(why, version, done):
 
 
 def check_shapes(bound, wanted):
-    """Errors: `BoardError` where an input was bound at another shape than `wanted` has for it."""
+    """Errors: `Failure` where an input was bound at another shape than `wanted` has for it."""
     for name, shape in bound.items():
         if name in wanted and wanted[name] != shape:
-            raise BoardError(
+            raise Failure(
                 BUILD,
                 "trtexec ran the input {} at {}, the bundle's is {}".format(
                     name, "x".join(map(str, shape)), "x".join(map(str, wanted[name]))

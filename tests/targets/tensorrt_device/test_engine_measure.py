@@ -13,7 +13,7 @@ import pytest
 from tensorrt_board import VERSIONS, Board
 
 from targets.tensorrt.device import measure
-from targets.tensorrt.device.errors import BoardError
+from targets.tensorrt.device.failure import Failure
 
 DEVICE = Path(measure.__file__).parent
 
@@ -98,7 +98,7 @@ def test_an_engine_of_another_release_or_board_is_refused(
 ) -> None:
     path = plan(board, bundle, made)
     board.put(here, board_here)
-    with pytest.raises(BoardError) as caught:
+    with pytest.raises(Failure) as caught:
         measure.latency(str(bundle), path, here, 0, 0, trtexec=board.trtexec)
     assert caught.value.code == 4
     assert message in caught.value.message
@@ -109,7 +109,7 @@ def test_a_shape_that_is_not_the_bundles_is_refused(built: Board, bundle: Path) 
     data = json.loads((bundle / "device.json").read_text())
     data["inputs"][0]["shape"] = data["engine"]["shapes"]["x"] = [1, 3, 32, 32]
     (bundle / "device.json").write_text(json.dumps(data))
-    with pytest.raises(BoardError, match="ran the input x at 1x3x16x16, the bundle's is 1x3x32x32"):
+    with pytest.raises(Failure, match="ran the input x at 1x3x16x16, the bundle's is 1x3x32x32"):
         measure.latency(str(bundle), None, None, 0, 0, trtexec=built.trtexec)
 
 
@@ -117,10 +117,11 @@ def test_without_an_engine_or_trtexec_the_next_step_is_told(
     built: Board, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(BoardError, match="this board has no trtexec"):
+    Path(built.trtexec).chmod(0o644)
+    with pytest.raises(Failure, match="this board has no trtexec"):
         measure.latency(str(bundle), None, None, 0, 0)
     (bundle / "engine.json").unlink()
-    with pytest.raises(BoardError, match="no engine on this board yet") as caught:
+    with pytest.raises(Failure, match="no engine on this board yet") as caught:
         measure.latency(str(bundle), None, None, 0, 0, trtexec=built.trtexec)
     assert caught.value.hint == "build it: edgecc-device build"
 
@@ -134,12 +135,38 @@ def test_it_runs_on_python_3_6() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_it_needs_the_standard_library_alone(tmp_path: Path) -> None:
+def old_python() -> str:
+    """Python 3.6 where there is one, else this one."""
+    for name in ("python3.6", str(Path.home() / ".pyenv/versions/3.6.15/bin/python")):
+        path = shutil.which(name)
+        if path and subprocess.run([path, "-V"], capture_output=True).returncode == 0:
+            return path
+    return sys.executable
+
+
+ON_BOARD = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from targets.tensorrt.device import measure
+from targets.tensorrt.device.command import main_build
+code = main_build([sys.argv[3]], json.loads(sys.argv[2]))
+told = measure.latency(sys.argv[3], None, None, 0, 0.01)
+layers = measure.profile(sys.argv[3], None, None, 0, 0.01)["layers"]
+print(json.dumps([code, told["runner"], len(told["times_ms"]), len(layers)]))
+"""
+
+
+def test_it_builds_and_measures_with_the_standard_library_alone(
+    board: Board, bundle: Path, tmp_path: Path
+) -> None:
     """As packed for the board: with empty packages above it, and nothing else on the path."""
-    home = tmp_path / "targets/tensorrt"
+    home = tmp_path / "agent/targets/tensorrt"
     shutil.copytree(DEVICE, home / "device", ignore=shutil.ignore_patterns("__pycache__"))
     for folder in (home, home.parent):
         (folder / "__init__.py").write_text("")
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import targets.tensorrt.device.command"
-    argv = [sys.executable, "-I", "-S", "-c", code + ", targets.tensorrt.device.measure", tmp_path]
-    subprocess.run(argv, check=True)
+    identity = json.dumps(board.put("8.5.2").identity)
+    argv = [old_python(), "-I", "-S", "-c", ON_BOARD, tmp_path / "agent", identity, bundle]
+    done = subprocess.run(argv, env=board.environ, stdout=subprocess.PIPE, check=True, text=True)
+    code, runner, times, layers = json.loads(done.stdout.splitlines()[-1])
+    assert (code, runner, layers) == (0, "trtexec 8.5.2", 2)
+    assert times >= 10

@@ -11,9 +11,9 @@
             "runner", "raw"}
 
 `engine_path` None is the engine that the bundle's engine.json names, `version` None its TensorRT,
-`trtexec` None what built it. `shapes` (or None) are the shapes for dynamic inputs; the bundle's own
-are taken for None. `start_s` and `end_s` are CLOCK_MONOTONIC seconds of the first timed query's begin and the last
-one's end: the engine's loading lies before them. Errors: `failure.Failure`.
+`trtexec` None what built it. `shapes` are those of dynamic inputs, None the bundle's own. `start_s`
+and `end_s` are CLOCK_MONOTONIC seconds of the first timed query's begin and the last one's end: the
+engine's loading lies before them. Errors: `failure.Failure`.
 """
 
 import os

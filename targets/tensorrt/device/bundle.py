@@ -5,7 +5,7 @@ import os
 
 from targets.tensorrt.device import cache
 from targets.tensorrt.device.failure import BUILD, DEVICE, Failure
-from targets.tensorrt.device.version import ask, newest_opset, short
+from targets.tensorrt.device.version import ask, newest_opset, numbers, short
 
 DESCRIPTION, ENGINE = "device.json", "engine.json"
 CAPABILITIES = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7"}
@@ -102,6 +102,8 @@ def check_tensorrt(data, identity):
             "build the bundle for it on the host: edgecc build --tensorrt {}".format(version),
         )
     meant = engine.get("tensorrt") or []
+    if numbers(version) >= (11,):
+        return version, ["TensorRT {} is newer than this agent knows".format(version)]
     if version in [short(one) for one in meant] or not meant:
         return version, []
     return version, [

@@ -227,6 +227,7 @@ class Work:
             "build_s": round(messages.engine_built_s(done.text) or done.seconds, 3),
             "nodes": self.nodes,
             "warnings": messages.warnings(done.text),
+            "gpu_layers": messages.fallbacks(done.text),
             "time_unix_s": int(time.time()),
         }
 

@@ -31,6 +31,7 @@ _CAUSES = (
     ("calibration", r"Calibration failure|[Cc]alibration (?:cache|table).*(?:invalid|mismatch)"),
 )
 """Causes, the most telling first, and what they are recognised by."""
+_FALLBACK = r"layer (?P<value>.+?) is not supported on DLA"
 _WARNINGS = {
     "enqueue": r"Throughput may be bound by Enqueue Time",
     "transfers": r"Throughput may be bound by (?:host-to-device|device-to-host) transfers",
@@ -41,7 +42,7 @@ _WARNINGS = {
     "dummy_ranges": r"Calibrator is not being used",
     "no_int8": r"Int8 support requested on hardware without native Int8 support",
     "no_fp16": r"Half2 support requested on hardware without native FP16 support",
-    "fallback": r"(?P<value>\S+).* (?:falling back to GPU|is not supported on DLA)",
+    "fallback": _FALLBACK,
     "timing_cache": r"Detected invalid timing cache",
 }
 _NOTES = {
@@ -115,6 +116,12 @@ def warnings(text):
         if match:
             found[kind] = match.groupdict().get("value")
     return found
+
+
+def fallbacks(text):
+    """Return the layers that DLA does not take, which run on the GPU, in the log's order."""
+    names = re.findall(_FALLBACK, text)
+    return sorted(set(names), key=names.index)
 
 
 def notes(found):

@@ -252,3 +252,13 @@ def test_a_bundle_that_can_only_be_read_is_built_all_the_same(
     record, events = built.build(bundle)
     assert events[-1]["event"] == "engine"
     assert record["precision"] == "fp16"
+
+
+def test_layers_that_dla_leaves_to_the_gpu_are_named(board: Board, bundle: Path) -> None:
+    write_bundle(bundle, dla=0)
+    record, events = board.put("8.5.2", fallback=["act1", "conv2", "act1"]).build(bundle)
+    assert record["gpu_layers"] == ["act1", "conv2"]
+    assert "some layers run on the GPU: DLA does not take them" in [
+        event.get("text") for event in events
+    ]
+    assert {"--useDLACore=0", "--allowGPUFallback"} <= set(record["steps"][0]["argv"])

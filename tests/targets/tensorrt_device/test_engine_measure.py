@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tensorrt_board import VERSIONS, Board
+from tensorrt_board import VERSIONS, Board, old_python
 
 from targets.tensorrt.device import measure
 from targets.tensorrt.device.failure import Failure
@@ -133,15 +133,6 @@ def test_it_runs_on_python_3_6() -> None:
         [vermin, "-t=3.6-", "--violations", "--no-tips", DEVICE], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
-
-
-def old_python() -> str:
-    """Python 3.6 where there is one, else this one."""
-    for name in ("python3.6", str(Path.home() / ".pyenv/versions/3.6.15/bin/python")):
-        path = shutil.which(name)
-        if path and subprocess.run([path, "-V"], capture_output=True).returncode == 0:
-            return path
-    return sys.executable
 
 
 ON_BOARD = """

@@ -4,7 +4,7 @@ import json
 import os
 
 from targets.tensorrt.device import cache
-from targets.tensorrt.device.failure import BUILD, DEVICE, Failure
+from targets.tensorrt.device.errors import BUILD, DEVICE, BoardError
 from targets.tensorrt.device.version import ask, newest_opset, numbers, short
 
 DESCRIPTION, ENGINE = "device.json", "engine.json"
@@ -13,7 +13,7 @@ CAPABILITIES = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra2
 
 
 def read(folder):
-    """Return the bundle's device.json. Errors: `Failure` where there is none for TensorRT."""
+    """Return the bundle's device.json. Errors: `BoardError` where there is none for TensorRT."""
     path = os.path.join(folder, DESCRIPTION)
     try:
         with open(path, encoding="utf-8") as stream:
@@ -21,18 +21,18 @@ def read(folder):
         engine, model = data["engine"], data["model"]
         known = data["backend"] == "tensorrt" and engine["precision"] and data["inputs"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Failure(
+        raise BoardError(
             BUILD,
             "{} is no bundle for TensorRT: {!r}".format(folder, error),
             "make one on the host: edgecc build MODEL.onnx --target xavier",
         )
     if not known or os.path.isabs(model) or ".." in model.split("/"):
-        raise Failure(BUILD, "{} does not describe an engine to build".format(path))
+        raise BoardError(BUILD, "{} does not describe an engine to build".format(path))
     return data
 
 
 def check_files(folder, data):
-    """Errors: `Failure` where the model or its calibration are not the bundle's own files."""
+    """Errors: `BoardError` where the model or its calibration are not the bundle's own files."""
     path = os.path.join(folder, data["model"])
     calibration = data["engine"].get("calibration")
     if not os.path.isfile(path) or cache.sha256(path) != data["model_sha256"]:
@@ -41,7 +41,7 @@ def check_files(folder, data):
         wrong = os.path.join(folder, calibration)
     else:
         return
-    raise Failure(
+    raise BoardError(
         BUILD,
         "{} is missing, or not the file that the bundle was made with".format(wrong),
         "copy the bundle to the board again",
@@ -55,7 +55,7 @@ def board_name(identity):
 
 
 def check_board(data, identity):
-    """Return notes on this board. Errors: `Failure` where the bundle is for another one."""
+    """Return notes on this board. Errors: `BoardError` where the bundle is for another one."""
     board = data.get("board")
     if not board:
         return []
@@ -64,7 +64,7 @@ def check_board(data, identity):
     named = any(part.lower() in (model or "").lower() for part in parts)
     mine = module in (board.get("modules") or []) if module else named or not model
     if soc != board["soc"] or not (mine or named):
-        raise Failure(
+        raise BoardError(
             DEVICE,
             "this bundle is for {} ({}), this board is {}{}".format(
                 data["target"],
@@ -80,11 +80,11 @@ def check_board(data, identity):
 
 
 def check_tensorrt(data, identity):
-    """Return (version, notes). Errors: `Failure` without a TensorRT that reads the model."""
+    """Return (version, notes). Errors: `BoardError` without a TensorRT that reads the model."""
     trtexec = identity.get("trtexec")
     version = short(identity.get("tensorrt")) or (trtexec and ask(trtexec))  # no packages: an image
     if not trtexec or not version:
-        raise Failure(
+        raise BoardError(
             DEVICE,
             "there is no TensorRT on this board"
             if not version
@@ -94,7 +94,7 @@ def check_tensorrt(data, identity):
     engine = data["engine"]
     newest, opset = newest_opset(version), engine.get("opset")
     if newest is None or (opset and opset > newest):
-        raise Failure(
+        raise BoardError(
             DEVICE,
             "TensorRT {} reads opset {} at most, the bundle's model is at {}".format(
                 version, newest or "10", opset
@@ -124,7 +124,7 @@ def recipe(folder, data):
         if not all(isinstance(size, int) for size in tensor["shape"])
     }
     if not all(dynamic.values()):
-        raise Failure(
+        raise BoardError(
             BUILD,
             "the bundle has dynamic inputs without a shape: {}".format(", ".join(sorted(dynamic))),
             "build it with fixed shapes: edgecc build --shape NAME=1x3x224x224",

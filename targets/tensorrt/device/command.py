@@ -6,7 +6,7 @@ import os
 import sys
 
 from targets.tensorrt.device import cache, engine
-from targets.tensorrt.device.failure import INTERRUPTED, Failure
+from targets.tensorrt.device.errors import INTERRUPTED, BoardError
 
 
 def main_build(arguments, identity, default_folder=None, out=None, err=None):
@@ -36,11 +36,11 @@ def main_build(arguments, identity, default_folder=None, out=None, err=None):
         else:
             board = identity() if callable(identity) else identity
             engine.build(folder, board, tell, limit_s=asked.limit, fresh=asked.fresh)
-    except Failure as failure:
+    except BoardError as failure:
         tell(failure.event())
         return failure.code
     except KeyboardInterrupt:
-        tell(Failure(INTERRUPTED, "interrupted; the cache is as it was").event())
+        tell(BoardError(INTERRUPTED, "interrupted; the cache is as it was").event())
         return INTERRUPTED
     return 0
 

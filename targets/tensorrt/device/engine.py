@@ -15,7 +15,7 @@ from targets.tensorrt.device import (
     progress,
     summary,
 )
-from targets.tensorrt.device.failure import BUILD, DEVICE, Failure
+from targets.tensorrt.device.errors import BUILD, DEVICE, BoardError
 
 LIMIT_S = 4 * 3600.0
 """Five INT8 builds took 2.5 h on AGX Xavier: an hour each is nothing unusual."""
@@ -26,7 +26,7 @@ def build(folder, identity, tell, environ=os.environ, limit_s=LIMIT_S, fresh=Fal
 
     `identity` is what `edgecc-device identify` prints; `tell` is called with each event (see
     DEVICE: build, progress, raw, note, engine); `fresh` builds what is there already. The bundle's
-    engine.json names the entry. Errors: `failure.Failure`; the cache is as it was then.
+    engine.json names the entry. Errors: `errors.BoardError`; the cache is as it was then.
     """
     data = bundle.read(folder)
     notes = bundle.check_board(data, identity)
@@ -42,9 +42,9 @@ def build(folder, identity, tell, environ=os.environ, limit_s=LIMIT_S, fresh=Fal
             with cache.locked(work.place, work.progress, limit_s):
                 found = (not fresh and cache.find(work.place, work.key)) or work.make()
         except TimeoutError as error:
-            raise Failure(BUILD, str(error), "end the other build, or give this one more time")
+            raise BoardError(BUILD, str(error), "end the other build, or give this one more time")
         except OSError as error:
-            raise Failure(BUILD, "the engine cannot be kept: {}".format(error), _SPACE)
+            raise BoardError(BUILD, "the engine cannot be kept: {}".format(error), _SPACE)
     work.name_in_bundle(*found)
     tell({"event": "engine", "key": work.key, "path": found[0], "record": found[1]})
     return found[1]
@@ -57,7 +57,7 @@ def find(folder, identity, environ=os.environ):
     """Return (path of the plan, record) of the bundle's engine on this board, or None.
 
     The bundle's engine.json names it from then on: `measure` takes it from there.
-    Errors: `failure.Failure` where the bundle is not for this board or its TensorRT.
+    Errors: `errors.BoardError` where the bundle is not for this board or its TensorRT.
     """
     data = bundle.read(folder)
     bundle.check_board(data, identity)
@@ -130,11 +130,11 @@ class Work:
             shutil.rmtree(new, ignore_errors=True)
 
     def check_space(self):
-        """Errors: `Failure` where the disk has no room for an engine and its timing cache."""
+        """Errors: `BoardError` where the disk has no room for an engine and its timing cache."""
         needed = 3 * os.path.getsize(self.recipe["onnx"]) + 64 * 10**6
         free = shutil.disk_usage(self.place).free
         if free < needed:
-            raise Failure(
+            raise BoardError(
                 BUILD,
                 "the engine needs about {:.0f} MB in {}, {:.0f} MB are free".format(
                     needed / 1e6, self.place, free / 1e6
@@ -192,7 +192,7 @@ class Work:
         with open(os.path.join(logs, name), "w", encoding="utf-8") as stream:
             stream.write(done.text)
         if done.timed_out:
-            raise Failure(
+            raise BoardError(
                 BUILD,
                 "the build took longer than its {:g} s and was ended".format(self.limit_s),
                 "give it more: edgecc-device build --limit SECONDS; what was timed is not lost",
@@ -200,10 +200,10 @@ class Work:
         return done
 
     def after(self, attempt, why, memory_mb, done):
-        """Return the next attempt. Errors: `Failure`, with what trtexec said last."""
+        """Return the next attempt. Errors: `BoardError`, with what trtexec said last."""
         try:
             return ladder.following(attempt, why, self.version, memory_mb)
-        except Failure as failure:
+        except BoardError as failure:
             said = messages.errors(done.text)
             if said:
                 failure.message += "; trtexec says: " + " / ".join(said)
@@ -234,7 +234,7 @@ class Work:
     def check(self, new):
         """Load the engine and run it once; return what trtexec says of the device.
 
-        Errors: `Failure` where it does not load, or binds other shapes than the bundle's.
+        Errors: `BoardError` where it does not load, or binds other shapes than the bundle's.
         """
         plan, info = (os.path.join(new, name) for name in (cache.PLAN, cache.LAYERS))
         self.progress("loading the engine")
@@ -259,7 +259,7 @@ def unloadable(why, version, done):
         "shapes": "trtexec took sizes of its own for the model's dynamic inputs",
     }
     code = DEVICE if why[0] in ("version", "device") else BUILD
-    return Failure(
+    return BoardError(
         code,
         known.get(why[0], "TensorRT {} does not run the engine".format(version)) + said,
         "build it again on this board: edgecc-device build --fresh",
@@ -267,10 +267,10 @@ def unloadable(why, version, done):
 
 
 def check_shapes(bound, wanted):
-    """Errors: `Failure` where an input was bound at another shape than `wanted` has for it."""
+    """Errors: `BoardError` where an input was bound at another shape than `wanted` has for it."""
     for name, shape in bound.items():
         if name in wanted and wanted[name] != shape:
-            raise Failure(
+            raise BoardError(
                 BUILD,
                 "trtexec ran the input {} at {}, the bundle's is {}".format(
                     name, "x".join(map(str, shape)), "x".join(map(str, wanted[name]))

@@ -6,7 +6,7 @@ precision of the whole network comes last: int8 to fp16 to fp32.
 """
 
 from targets.tensorrt.device import options, profile
-from targets.tensorrt.device.failure import BUILD, DEVICE, Failure
+from targets.tensorrt.device.errors import BUILD, DEVICE, BoardError
 
 LOWER = {"best": "fp16", "int8": "fp16", "fp16": "fp32"}
 FIRST_MB, MOST_MB, LEAST_MB = 1024, 8192, 16
@@ -30,7 +30,7 @@ def _share(memory_mb, part):
 def following(attempt, failed, version, memory_mb):
     """Return the attempt after `attempt`, which `failed`: (kind, what, node) of `messages.cause`.
 
-    Errors: `Failure` where no step of the ladder can help, with what can.
+    Errors: `BoardError` where no step of the ladder can help, with what can.
     """
     kind, what, node = failed
     if kind != "implementation":
@@ -48,7 +48,7 @@ def following(attempt, failed, version, memory_mb):
     if lower and not (lower == "fp32" and attempt["dla"] is not None):  # DLA computes no fp32
         why = "{} in {}: the whole network in {}".format(reason, attempt["precision"], lower)
         return dict(attempt, precision=lower, why=why)
-    raise Failure(
+    raise BoardError(
         BUILD,
         "TensorRT {} has no implementation for {}, in {} neither".format(
             version, what, attempt["precision"]
@@ -135,4 +135,4 @@ def _hopeless(kind, what, node, attempt, version):
         kind,
         (BUILD, "trtexec of {} failed".format(trt), "its log, kept beside the record, tells more"),
     )
-    return Failure(code, text, hint)
+    return BoardError(code, text, hint)

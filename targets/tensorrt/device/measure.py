@@ -13,7 +13,7 @@
 `engine_path` None is the engine that the bundle's engine.json names, `version` None its TensorRT,
 `trtexec` None what built it. `shapes` are those of dynamic inputs, None the bundle's own. `start_s`
 and `end_s` are CLOCK_MONOTONIC seconds of the first timed query's begin and the last one's end: the
-engine's loading lies before them. Errors: `failure.Failure`.
+engine's loading lies before them. Errors: `errors.BoardError`.
 """
 
 import os
@@ -24,7 +24,7 @@ from targets.tensorrt.device import bundle, engine, messages, options, process, 
 from targets.tensorrt.device import profile as layers_of
 from targets.tensorrt.device import times as queries
 from targets.tensorrt.device import version as versions
-from targets.tensorrt.device.failure import BUILD, DEVICE, Failure
+from targets.tensorrt.device.errors import BUILD, DEVICE, BoardError
 
 STARTING_S = 300.0
 """What loading an engine and writing the times may take besides the run."""
@@ -126,11 +126,11 @@ class Run:
             given = {name: shapes[name] for name in self.recipe["dynamic"] if name in shapes}
             self.recipe["dynamic"].update(given)
         if not self.engine or not os.path.isfile(self.engine):
-            raise Failure(
+            raise BoardError(
                 BUILD, "the bundle has no engine on this board yet", "build it: edgecc-device build"
             )
         if not self.trtexec:
-            raise Failure(
+            raise BoardError(
                 DEVICE, "this board has no trtexec", "sudo apt-get install libnvinfer-bin"
             )
         self.runner = "trtexec {}".format(self.version)
@@ -150,11 +150,11 @@ class Run:
             self.started_s = at_s
 
     def do(self, argv, seconds):
-        """Run trtexec and return how it ended. Errors: `Failure` where that is not well."""
+        """Run trtexec and return how it ended. Errors: `BoardError` where that is not well."""
         done = process.run(argv, seconds + STARTING_S, self.on_line)
         why = messages.cause(done.text, done.returncode)
         if done.timed_out:
-            raise Failure(
+            raise BoardError(
                 BUILD,
                 "trtexec did not end within {:.0f} s".format(seconds + STARTING_S),
                 "is another program using the GPU?",
@@ -166,12 +166,12 @@ class Run:
         return done
 
     def text_of(self, path):
-        """Return what trtexec wrote to `path`. Errors: `Failure` where it wrote nothing."""
+        """Return what trtexec wrote to `path`. Errors: `BoardError` where it wrote nothing."""
         try:
             with open(path, encoding="utf-8", errors="replace") as stream:
                 return stream.read()
         except OSError as error:
-            raise Failure(BUILD, "trtexec wrote no {}: {}".format(os.path.basename(path), error))
+            raise BoardError(BUILD, "trtexec wrote no {}: {}".format(os.path.basename(path), error))
 
     def close(self):
         """Remove the run's own files."""

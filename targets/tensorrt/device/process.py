@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from targets.tensorrt.device.failure import DEVICE, Failure
+from targets.tensorrt.device.errors import DEVICE, BoardError
 
 HEAD, MOST = 5000, 30000
 """Lines of a log that are kept: its first, and in all."""
@@ -29,7 +29,7 @@ def run(argv, limit_s, on_line=lambda line, at_s: None, tick_s=1.0):
     """Run `argv` and return how it ended; whatever ends us ends it, with all its children.
 
     `on_line` is called with each line and the monotonic second that it came at, and with None
-    where `tick_s` pass without one. Errors: `Failure` where it cannot be started.
+    where `tick_s` pass without one. Errors: `BoardError` where it cannot be started.
     """
     libc = ctypes.CDLL(None)
     begin = time.monotonic()
@@ -43,7 +43,7 @@ def run(argv, limit_s, on_line=lambda line, at_s: None, tick_s=1.0):
             preexec_fn=lambda: libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0),
         )
     except OSError as error:
-        raise Failure(
+        raise BoardError(
             DEVICE,
             "{} cannot be started: {}".format(argv[0], error.strerror),
             "is it the trtexec of this board? see edgecc-device identify",

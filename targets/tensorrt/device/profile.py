@@ -3,7 +3,7 @@
 import json
 import re
 
-from targets.tensorrt.device.failure import BUILD, Failure
+from targets.tensorrt.device.errors import BUILD, BoardError
 
 _ROW = re.compile(
     r'"name"\s*:\s*"(?P<name>.*)"\s*,\s*"timeMs"\s*:\s*(?P<time>[^,\s]+)'
@@ -19,7 +19,7 @@ def read(text):
 
     A layer is {"name", "median_ms" (None before 8.4), "average_ms", "time_ms", "share"}. Names are
     not escaped by trtexec: where a quote or a backslash in one breaks the JSON, the rows are read
-    each by itself, and `repaired` is true. Errors: `Failure` where no layer can be read.
+    each by itself, and `repaired` is true. Errors: `BoardError` where no layer can be read.
     """
     try:
         rows = json.loads(text)
@@ -32,7 +32,7 @@ def read(text):
         count = int(found.group(1)) if found else None
         repaired = True
     if not layers:
-        raise Failure(
+        raise BoardError(
             BUILD,
             "the profile that trtexec wrote has no layer that can be read",
             "the raw log tells how it ended; a full disk cuts such files short",

@@ -2,7 +2,7 @@
 
 import json
 
-from targets.tensorrt.device.failure import BUILD, Failure
+from targets.tensorrt.device.errors import BUILD, BoardError
 from targets.tensorrt.device.version import numbers
 
 _OLD = {"h2dMs": "inMs", "d2hMs": "outMs"}
@@ -14,14 +14,14 @@ def read(text, version, warmup_s):
 
     Before 8.5 the file has the warm-up too; it is left out, by trtexec's own rule: a query counts
     when its computing starts after the warm-up. In 7.x the keys `..In..` have the values of
-    `..Enq..`, and those of `..In..` are under `..Enq..`. Errors: `Failure` where it is not what
+    `..Enq..`, and those of `..In..` are under `..Enq..`. Errors: `BoardError` where it is not what
     trtexec writes.
     """
     try:
         rows = json.loads(text)
         found = [_row(row, numbers(version) < (8,)) for row in rows]
     except (ValueError, KeyError, TypeError) as error:
-        raise Failure(
+        raise BoardError(
             BUILD,
             "the times that trtexec {} wrote cannot be read: {}".format(version, error),
             "the raw log tells how it ended; a full disk cuts such files short",
@@ -32,7 +32,7 @@ def read(text, version, warmup_s):
         for row in found:
             del row["compute_start_ms"]
     if not found:
-        raise Failure(
+        raise BoardError(
             BUILD,
             "trtexec timed no query after the warm-up of {:g} s".format(warmup_s),
             "measure for longer, or with a shorter warm-up",

@@ -13,7 +13,7 @@ import pytest
 from tensorrt_board import VERSIONS, Board, network, write_bundle
 
 from targets.tensorrt.device import cache
-from targets.tensorrt.device.failure import Failure
+from targets.tensorrt.device.errors import BoardError
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -169,7 +169,7 @@ def test_failures_are_told_and_leave_the_cache_as_it_was(
     (bundle / "engine.json").unlink()
     built.put(version, **fail)
     events: list[dict[str, Any]] = []
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(BoardError) as caught:
         built.build(bundle, tell=events.append)
     assert caught.value.code == code
     assert message in caught.value.message
@@ -186,13 +186,13 @@ def test_a_dynamic_model_is_built_at_its_shape_and_refused_without_one(
     record, _ = board.put("8.5.2").build(bundle)
     assert "--shapes=x:1x3x16x16" in record["steps"][0]["argv"]
     write_bundle(bundle, network(batch="N"), shapes={})
-    with pytest.raises(Failure, match="dynamic inputs without a shape: x"):
+    with pytest.raises(BoardError, match="dynamic inputs without a shape: x"):
         board.build(bundle)
 
 
 def test_time_is_limited(board: Board, bundle: Path) -> None:
     board.put("8.5.2", hang_s=60)
-    with pytest.raises(Failure, match=r"longer than its 0\.3 s") as caught:
+    with pytest.raises(BoardError, match=r"longer than its 0\.3 s") as caught:
         board.build(bundle, limit_s=0.3)
     assert caught.value.code == 5
     assert board.files() == {}
@@ -218,7 +218,7 @@ def test_a_full_disk_is_told_before_anything_is_built(
     board: Board, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=5 * 10**6))
-    with pytest.raises(Failure, match=r"needs about 64 MB in .*, 5 MB are free") as caught:
+    with pytest.raises(BoardError, match=r"needs about 64 MB in .*, 5 MB are free") as caught:
         board.put("8.5.2").build(bundle)
     assert caught.value.code == 5
     assert board.files() == {}
@@ -227,14 +227,14 @@ def test_a_full_disk_is_told_before_anything_is_built(
 def test_a_cache_that_cannot_be_written_is_told(board: Board, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     board.put("8.5.2").environ["XDG_CACHE_HOME"] = str(tmp_path / "file")
-    with pytest.raises(Failure, match=r"the engine cannot be kept: .*Not a directory") as caught:
+    with pytest.raises(BoardError, match=r"the engine cannot be kept: .*Not a directory") as caught:
         board.build(bundle)
     assert "XDG_CACHE_HOME" in (caught.value.hint or "")
 
 
 def test_a_trtexec_that_does_not_start_is_told(board: Board, bundle: Path) -> None:
     Path(board.put("8.5.2").trtexec).chmod(0o644)
-    with pytest.raises(Failure, match="cannot be started: Permission denied") as caught:
+    with pytest.raises(BoardError, match="cannot be started: Permission denied") as caught:
         board.build(bundle)
     assert caught.value.code == 4
 

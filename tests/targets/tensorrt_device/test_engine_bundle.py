@@ -13,11 +13,11 @@ from tensorrt_board import Board, network, write_bundle
 from targets.tensorrt.device import bundle as bundles
 from targets.tensorrt.device import engine
 from targets.tensorrt.device.command import main_build
-from targets.tensorrt.device.failure import Failure
+from targets.tensorrt.device.errors import BoardError
 
 
-def refused(board: Board, folder: Path) -> Failure:
-    with pytest.raises(Failure) as caught:
+def refused(board: Board, folder: Path) -> BoardError:
+    with pytest.raises(BoardError) as caught:
         board.build(folder)
     assert not board.place.exists()
     return caught.value
@@ -57,7 +57,7 @@ def test_the_board_is_told_by_chip_module_and_model(
         notes = bundles.check_board(data, identity)
         assert len(notes) == (change.get("module") == "p2888-0099")
     else:
-        with pytest.raises(Failure, match="this bundle is for xavier"):
+        with pytest.raises(BoardError, match="this bundle is for xavier"):
             bundles.check_board(data, identity)
 
 
@@ -90,7 +90,7 @@ def test_tensorrt_must_read_the_model(
         assert told == version
         assert [note[: len(text)] for note, text in zip(notes, outcome, strict=True)] == outcome
         return
-    with pytest.raises(Failure, match=outcome) as caught:
+    with pytest.raises(BoardError, match=outcome) as caught:
         bundles.check_tensorrt(data, identity)
     assert caught.value.code == 4
     if version == "8.2.1":
@@ -100,7 +100,7 @@ def test_tensorrt_must_read_the_model(
 
 
 def test_trtexec_may_be_missing(bundle: Path) -> None:
-    with pytest.raises(Failure, match=r"8.5.2 is there, its trtexec is not") as caught:
+    with pytest.raises(BoardError, match=r"8.5.2 is there, its trtexec is not") as caught:
         bundles.check_tensorrt(bundles.read(str(bundle)), {"tensorrt": "8.5.2", "trtexec": None})
     assert caught.value.hint == "sudo apt-get install libnvinfer-bin"
 

@@ -13,7 +13,7 @@ import pytest
 from tensorrt_board import VERSIONS, Board, old_python
 
 from targets.tensorrt.device import measure
-from targets.tensorrt.device.failure import Failure
+from targets.tensorrt.device.errors import BoardError
 
 DEVICE = Path(measure.__file__).parent
 
@@ -98,7 +98,7 @@ def test_an_engine_of_another_release_or_board_is_refused(
 ) -> None:
     path = plan(board, bundle, made)
     board.put(here, board_here)
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(BoardError) as caught:
         measure.latency(str(bundle), path, here, 0, 0, trtexec=board.trtexec)
     assert caught.value.code == 4
     assert message in caught.value.message
@@ -109,7 +109,7 @@ def test_a_shape_that_is_not_the_bundles_is_refused(built: Board, bundle: Path) 
     data = json.loads((bundle / "device.json").read_text())
     data["inputs"][0]["shape"] = data["engine"]["shapes"]["x"] = [1, 3, 32, 32]
     (bundle / "device.json").write_text(json.dumps(data))
-    with pytest.raises(Failure, match="ran the input x at 1x3x16x16, the bundle's is 1x3x32x32"):
+    with pytest.raises(BoardError, match="ran the input x at 1x3x16x16, the bundle's is 1x3x32x32"):
         measure.latency(str(bundle), None, None, 0, 0, trtexec=built.trtexec)
 
 
@@ -118,10 +118,10 @@ def test_without_an_engine_or_trtexec_the_next_step_is_told(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     Path(built.trtexec).chmod(0o644)
-    with pytest.raises(Failure, match="this board has no trtexec"):
+    with pytest.raises(BoardError, match="this board has no trtexec"):
         measure.latency(str(bundle), None, None, 0, 0)
     (bundle / "engine.json").unlink()
-    with pytest.raises(Failure, match="no engine on this board yet") as caught:
+    with pytest.raises(BoardError, match="no engine on this board yet") as caught:
         measure.latency(str(bundle), None, None, 0, 0, trtexec=built.trtexec)
     assert caught.value.hint == "build it: edgecc-device build"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from targets.tensorrt.device import ladder, messages
-from targets.tensorrt.device.failure import Failure
+from targets.tensorrt.device.errors import BoardError
 
 NO_KERNEL = {
     "7.1": "[E] [TRT] ../builder/tacticOptimizer.cpp (1715) - TRTInternal Error in computeCosts: 0 "
@@ -104,7 +104,7 @@ def steps(attempt: dict[str, Any], version: str, node: str = "conv1 + act1") -> 
     while True:
         try:
             attempt = ladder.following(attempt, ("implementation", node, None), version, 8000)
-        except Failure as error:
+        except BoardError as error:
             return [*found, error.message]
         kept = ",".join(attempt["layers_fp32"])
         found.append(f"{attempt['precision']} {attempt['workspace_mb']} {kept}".strip())
@@ -166,7 +166,7 @@ def test_a_small_board_starts_smaller() -> None:
     ],
 )
 def test_what_no_step_can_mend_has_a_next_step_of_its_own(kind: str, code: int, word: str) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(BoardError) as caught:
         ladder.following(first("fp16", 8000), (kind, "X", None), "8.2.1", 8000)
     assert caught.value.code == code
     assert word in caught.value.message + (caught.value.hint or "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from targets.tensorrt.device import profile, summary, times
-from targets.tensorrt.device.failure import Failure
+from targets.tensorrt.device.errors import BoardError
 
 T = "[05/27/2024-16:38:42] [I] "
 BLOCKS = """\
@@ -154,13 +154,13 @@ def test_times_without_the_warm_up(version: str, row: str, counted: int) -> None
 
 @pytest.mark.parametrize("text", ["", "[", "[{}]", "{}", '[{"latencyMs": "a"}]', "[1]", "[]"])
 def test_times_that_cannot_be_read_are_an_error_with_a_next_step(text: str) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(BoardError) as caught:
         times.read(text, "8.5.2", 0.2)
     assert (caught.value.code, bool(caught.value.hint)) == (5, True)
 
 
 def test_nothing_but_warm_up_is_an_error() -> None:
-    with pytest.raises(Failure, match="no query after the warm-up of 1 s"):
+    with pytest.raises(BoardError, match="no query after the warm-up of 1 s"):
         times.read(exported(ROW_8), "8.4.2", 1)
 
 
@@ -183,7 +183,7 @@ def test_a_profile_is_read_whatever_the_names(row: str, median: float | None, na
 def test_a_profile_cut_short_keeps_its_whole_rows_and_an_empty_one_is_an_error() -> None:
     text = '[\n  { "count" : 10 }\n, %s\n, { "name" : "ne' % (ROW_8_4 % "a")
     assert [layer["name"] for layer in profile.read(text)[1]] == ["a"]
-    with pytest.raises(Failure, match="no layer"):
+    with pytest.raises(BoardError, match="no layer"):
         profile.read('[\n  { "count" : 10 }\n]\n')
 
 

@@ -5,7 +5,7 @@ BUILD = 5
 INTERRUPTED = 130
 
 
-class Failure(Exception):  # noqa: N818  (it is also what an event is made of)
+class BoardError(Exception):
     """A failure that is told without a traceback: `code` is edgecc's, `hint` the next step."""
 
     def __init__(self, code, message, hint=None):

@@ -109,6 +109,8 @@ def _phase(
     phase["samples"] = told.samples
     phase["lost_samples"] = series.lost(first, last)
     phase["whole"] = whole
+    busy = series.gpu_percent[first : last + 1]
+    phase["gpu_percent"] = None if np.isnan(busy).any() else round(float(busy.mean()), 1)
     phase["two_levels"] = _two_levels(rails.with_total(series.power_mw[first : last + 1]))
     if told.marginal_mj is not None and told.marginal_uncertainty_mj is not None:
         phase["marginal_energy_mj"] = _by_rail(rails, told.marginal_mj)
@@ -180,12 +182,11 @@ def _notes(series: Series, rails: Meter, found: phases.Phases, measured: list[Re
         notes.append("no load stands out from idle")
     if found.bursts:
         notes.append(f"{found.bursts} samples in load are too few together to be one: left out")
-    if found.gpu is not None and found.gpu[1] - found.gpu[0] < BUSY:
-        idle, load = found.gpu
-        notes.append(f"the GPU is no busier in these loads ({load:.0f} %) than idle ({idle:.0f} %)")
     for number, phase in enumerate(measured, start=1):
         if not phase["whole"]:
             notes.append(f"phase {number} goes beyond the log: its time is not the whole of it")
+        if (busy := phase["gpu_percent"]) is not None and busy < BUSY:
+            notes.append(f"phase {number}: the GPU is busy {busy:.0f} % of it: the CPU's load?")
         if phase["two_levels"]:
             notes.append(f"phase {number} has two levels: two loads without idle between them?")
         if lost := phase["lost_samples"]:

@@ -40,8 +40,6 @@ class Phases:
     """The column that they were found on; None is nothing to be found."""
     bursts: int
     """Samples above the threshold that are too short for a load."""
-    gpu: tuple[float, float] | None
-    """Mean load of the GPU in idle and in load, percent, where it is told."""
 
 
 def find(series: Series, meter: Meter) -> Phases:
@@ -65,7 +63,7 @@ def find(series: Series, meter: Meter) -> Phases:
     bursts = int((~inside & (signal > split.threshold_mw)).sum())
     if bursts > SCATTERED * (~inside).sum():
         return _all_or_nothing(series)
-    return Phases(loads, meter.columns[at], bursts, _witness(series.gpu_percent, loads))
+    return Phases(loads, meter.columns[at], bursts)
 
 
 def _sequence(signal: Array, split: Split, step_mw: float, change: float) -> npt.NDArray[np.bool_]:
@@ -153,19 +151,9 @@ def _spread(values: Array) -> float:
     return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
-def _witness(gpu: Array, loads: tuple[tuple[int, int], ...]) -> tuple[float, float] | None:
-    inside = np.zeros(len(gpu), dtype=bool)
-    for first, last in loads:
-        inside[first : last + 1] = True
-    told = ~np.isnan(gpu)
-    if not (told & inside).any() or not (told & ~inside).any():
-        return None
-    return float(gpu[told & ~inside].mean()), float(gpu[told & inside].mean())
-
-
 def _all_or_nothing(series: Series) -> Phases:
     """With one level alone: all is load if the GPU is busy throughout, or else none."""
     busy = series.gpu_percent >= BUSY  # False where it is not told
     if busy.mean() > 0.95 and len(busy) >= FEWEST:
-        return Phases(((0, len(series.t_s) - 1),), "GR3D_FREQ", 0, None)
-    return Phases((), None, 0, None)
+        return Phases(((0, len(series.t_s) - 1),), "GR3D_FREQ", 0)
+    return Phases((), None, 0)

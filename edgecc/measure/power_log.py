@@ -11,7 +11,8 @@ import numpy as np
 
 from edgecc.errors import UnstableError, UsageError
 from edgecc.measure.series import Jump, Series
-from edgecc.measure.tegrastats import Line, Malformed, parse
+from edgecc.measure.tegrastats import parse
+from edgecc.measure.tegrastats_line import Line, Malformed
 
 LONGEST = 1 << 16
 """Bytes in a line, at most: more is no text."""
@@ -19,7 +20,7 @@ INTERVAL_S = 1.0
 """tegrastats' own, unless --interval says otherwise."""
 DATED_UPDATE_S = 0.43
 """From JetPack 5 on, which prints dates, the sensors average 512 samples and update this often."""
-UNHIDE = "sudo chmod a+r /sys/bus/i2c/drivers/ina3221*/*/hwmon/hwmon*/*_input"
+UNHIDE = "sudo chmod a+r /sys/bus/i2c/drivers/ina3221*/*/hwmon/hwmon*/{in,curr}*_input"
 """What lets everybody read power on JetPack 5 and later, until the board restarts."""
 
 

@@ -13,106 +13,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from edgecc.measure.tegrastats_line import (
+    Line,
+    Load,
+    Malformed,
+    Memory,
+    Reading,
+    Swap,
+    Temperature,
+)
 
 OFF_C = -256.0
 """What a switched-off sensor tells (Orin)."""
-CONSTANT_ZONES = frozenset({"PMIC"})
-"""Zones whose value is no temperature: PMIC is 50 or 100 always."""
 MOST_MW = 1_000_000
 """More than any board draws: what is above it, is garbage."""
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Main memory, MB; the largest free blocks as (count, size in kB), or None."""
-
-    used_mb: int
-    total_mb: int
-    free_blocks: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class Swap:
-    """Swap space, MB."""
-
-    used_mb: int
-    total_mb: int
-    cached_mb: int
-
-
-@dataclass(frozen=True)
-class Load:
-    """How busy something is (percent) and its clocks (MHz); what is not printed is None or ()."""
-
-    percent: int | None = None
-    mhz: tuple[int, ...] = ()
-    off: bool = False
-
-
-@dataclass(frozen=True)
-class Temperature:
-    """A zone's temperature and, from JetPack 7 on, its highest; None is a sensor that is off."""
-
-    celsius: float | None
-    highest_c: float | None = None
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A rail: power now, since this tegrastats began on average, and at most (JetPack 7)."""
-
-    power_mw: int
-    average_mw: int
-    peak_mw: int | None = None
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of tegrastats. Order of rails and zones as printed."""
-
-    time: datetime | None = None
-    ram: Memory | None = None
-    swap: Swap | None = None
-    iram_kb: tuple[int, int] | None = None
-    """Used and total."""
-    cpus: tuple[Load, ...] = ()
-    emc: Load | None = None
-    """The memory controller."""
-    gr3d: Load | None = None
-    """The GPU."""
-    gr3d2: Load | None = None
-    engines: dict[str, Load] = field(default_factory=dict)
-    """Fixed-function units: APE, NVENC, NVDLA0, VIC, ..."""
-    mts: tuple[int, int] | None = None
-    """Foreground and background percent of code translation (Carmel, Denver)."""
-    temperatures: dict[str, Temperature] = field(default_factory=dict)
-    rails: dict[str, Reading] = field(default_factory=dict)
-    in_milliwatts: bool = False
-    """Whether rails are printed with their unit, as from JetPack 5 on."""
-    unknown: tuple[str, ...] = ()
-    """Fields that are not known, verbatim."""
-
-    @property
-    def hottest_c(self) -> float | None:
-        """The highest temperature of all zones that measure one."""
-        told = [
-            zone.celsius
-            for name, zone in self.temperatures.items()
-            if zone.celsius is not None and name not in CONSTANT_ZONES
-        ]
-        return max(told, default=None)
-
-
-@dataclass(frozen=True)
-class Malformed:
-    """A line that is none of tegrastats, or a damaged one, and why."""
-
-    text: str
-    reason: str
-    torn: bool
-    """Whether it stands for a sample that was lost."""
 
 
 class _DamagedError(Exception):
@@ -134,6 +50,7 @@ ZONE = re.compile(rf"@({NUMBER})C(?:/({NUMBER})C)?(?= |$)")
 PLAIN_RAIL = re.compile(r" (-?\d+)/(-?\d+)(?= |$)")
 RAIL = re.compile(r" (-?\d+)mW/(-?\d+)mW(?:/(-?\d+)mW)?(?= |$)")
 ENGINES = re.compile(r"APE|NV(?:ENC|DEC|JPG|DLA|CSI)\d*|VIC|OFA|PVA\d*|SE\d*|MSENC|\w+_FREQ")
+UNKNOWN = re.compile(r"\S+(?: [^A-Za-z\s\[]\S*)*")
 LIKE_TEGRASTATS = re.compile(r"\bRAM \d|\bCPU \[|_FREQ |@[\d.]+C\b|\d+(?:mW)?/\d+(?:mW)?(?: |$)")
 
 
@@ -201,9 +118,12 @@ class _Reader:
         if name == "CPU" and self.line.startswith(" [", self.at):
             self.at += 1
             return self._cpus()
-        if self.line.startswith("@", self.at):
+        if ZONE.match(self.line, self.at):
             return self._zone(name)
-        if self.line[self.at : self.at + 1] == " " and "/" in self._value():
+        if self.line[self.at : self.at + 1] != " ":
+            self.at = word.start()
+            return self._unknown()
+        if "/" in self._value():
             return self._rail(name)
         return self._engine(name, word.start())
 
@@ -277,7 +197,7 @@ class _Reader:
 
     def _unknown(self) -> None:
         """Keep a word that is not known, and what follows it up to the next word."""
-        match = re.compile(r"\S+(?: [^A-Za-z\s\[]\S*)*").match(self.line, self.at)
+        match = UNKNOWN.match(self.line, self.at)
         if match is None:
             raise _DamagedError(f"'{self.line[self.at :][:24]}' is no field")
         self.at = match.end()

@@ -47,9 +47,10 @@ def pinned_that_moved(states: Sequence[DeviceState]) -> Iterator[str]:
     worst: dict[str, tuple[float, float]] = {}
     for state in states:
         for name, clock in clocks(state).items():
-            if clock.is_pinned and clock.high_mhz and clock.now_mhz:
-                if abs(clock.now_mhz / clock.high_mhz - 1) > TOLERANCE:
-                    worst[name] = (clock.high_mhz, clock.now_mhz)
+            if not clock.is_pinned or clock.high_mhz is None or clock.now_mhz is None:
+                continue
+            if abs(clock.now_mhz / clock.high_mhz - 1) > TOLERANCE:
+                worst[name] = (clock.high_mhz, clock.now_mhz)
     for name, (asked, found) in worst.items():
         yield f"{name} is set to {asked:.0f} MHz and ran at {found:.0f}"
 
@@ -59,7 +60,7 @@ def moved(states: Sequence[DeviceState]) -> Iterator[str]:
     if not states:
         return
     first = clocks(states[0])
-    told = set()
+    told: set[str] = set()
     for state in states[1:]:
         now = clocks(state)
         for name in sorted(first.keys() ^ now.keys() - told):

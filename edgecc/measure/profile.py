@@ -21,7 +21,7 @@ FOREIGN = re.compile(r"ForeignNode\[")
 REORDER = re.compile(r"^Reorder(?:Input|Output)(?:_token_\d+)?$|^reorder_token_\d+$")
 BETWEEN = re.compile(r" \+ | \|\| |, ")
 FUSED = re.compile(r"(?:_nchwc|_token_\d+|_kernel_time)+$")
-SAME_SIZE = ("Relu", "Clip", "Add", "Sum", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid", "HardSwish")
+SAME_SIZE = ("Relu", "Clip", "Add", "Sum", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid")
 """What a convolution takes along: the walk from a fused chain's output back to it goes on here."""
 
 

@@ -128,11 +128,6 @@ class Record:
         return found if isinstance(found, dict) else {}
 
     @property
-    def host(self) -> dict[str, Any]:
-        """What the host added about the bundles, where there was one."""
-        return self.first("host") or {}
-
-    @property
     def states(self) -> list[State]:
         """What was true of the device, in the order of time."""
         return [
@@ -155,9 +150,9 @@ class Record:
     def bundles(self) -> list[str]:
         """The labels of the bundles that have times, in the job's order."""
         asked = self.job.get("bundles")
-        order = list(asked) if isinstance(asked, dict) else []
-        found = dict.fromkeys(times.bundle for times in self.times)
-        return sorted(found, key=lambda name: (name not in order, name))
+        found = {times.bundle for times in self.times}
+        order = [name for name in asked if name in found] if isinstance(asked, dict) else []
+        return [*order, *sorted(found - set(order))]
 
     @property
     def notes(self) -> list[str]:

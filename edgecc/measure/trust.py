@@ -193,7 +193,7 @@ def _steady(record: Record, limits: Limits) -> Iterator[Doubt]:
 
 def _shapes(record: Record, shapes: Shapes) -> Iterator[Doubt]:
     """Unknown sizes that a runner silently took for 1 (trtexec does)."""
-    told = set()
+    told: set[tuple[str, str]] = set()
     for times in record.times:
         for name, bound in times.shapes.items():
             asked = shapes.get(times.bundle, {}).get(name)
@@ -204,7 +204,7 @@ def _shapes(record: Record, shapes: Shapes) -> Iterator[Doubt]:
             )
             if not fits:
                 told.add((times.bundle, name))
-                sizes = ["x".join("?" if s is None else str(s) for s in of) for of in (bound, asked)]
+                sizes = ["x".join("?" if s is None else str(s) for s in x) for x in (bound, asked)]
                 yield Doubt(
                     "shapes",
                     f"the input {name} of {times.bundle} was run as {sizes[0]}, not {sizes[1]}",

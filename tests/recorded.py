@@ -42,9 +42,15 @@ def noise(random: np.random.Generator, runs: int, within: float, spikes: float) 
 
 
 def events(times: list[dict[int, list[float]]], **state: Any) -> list[dict[str, Any]]:
-    """A whole record of these times: bundle A, B, ...; `state` adds to what is true all the time."""
+    """A whole record of these times, of bundles A, B, ...; `state` is true all the time."""
     labels = [chr(ord("A") + index) for index in range(len(times))]
-    always = {"boot_id": "b0", "mode": {"id": 0, "name": "MAXN"}, "cpus": [], "temps_c": {}, **state}
+    always = {
+        "boot_id": "b0",
+        "mode": {"id": 0, "name": "MAXN"},
+        "cpus": [],
+        "temps_c": {},
+        **state,
+    }
     job = {"schema_version": 1, "bundles": {name: f"/b/{name}" for name in labels}, "pin": True}
     told: list[dict[str, Any]] = [
         {"event": "start", "schema_version": 1, "job": job, "time_unix_s": 1.8e9, "t_s": 5.0},

@@ -127,17 +127,6 @@ def built_shapes(environment: Environment) -> dict[str, dict[str, Sequence[int |
     }
 
 
-def ratio_line(found: Interval, names: Mapping[str, str], what: str = "time") -> str:
-    """Return a ratio in words; a difference below the noise is called that."""
-    a, b = names.get("A", "A"), names.get("B", "B")
-    interval = f"{found.confidence:.0%} interval {found.low:.4g} to {found.high:.4g}"
-    interval += f", {found.rounds} rounds"
-    if not found.differs:
-        noise = max(found.high - 1, 1 - found.low)
-        return f"{a} and {b} do not differ beyond the noise of {noise:.1%} ({interval})"
-    return f"{b} takes {found.value:.4g} of the {what} of {a} ({interval})"
-
-
 def _notes(found: Measurement) -> Iterator[str]:
     record = found.record
     if record.malformed:

@@ -1,0 +1,169 @@
+"""The bundles of a measurement: what is measured, and what it is compared with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecc import bundle
+from edgecc.errors import DeviceError, ModelError, UsageError
+from edgecc.model import model_sha256
+from edgecc.target import Tell
+
+DEVICE = "device.json"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One bundle that the device runs."""
+
+    name: str
+    """As tables call it."""
+    folder: Path
+    report: dict[str, Any]
+    manifest: dict[str, Any]
+    device: dict[str, Any]
+    """What the device is told of it: device.json."""
+
+    @classmethod
+    def read(cls, folder: Path, name: str | None = None) -> Candidate:
+        """Read a bundle and check that it is whole. Errors: `edgecc.errors.ModelError`."""
+        manifest = bundle.check(folder)
+        report, _ = bundle.read(folder)
+        try:
+            device = json.loads((folder / DEVICE).read_text())
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"the bundle {folder} has no readable {DEVICE}, which devices read: {error}",
+                hint=bundle.AGAIN,
+            ) from None
+        return cls(name or folder.resolve().name, folder, report, manifest, device)
+
+    @property
+    def digest(self) -> str:
+        """Of all that was built."""
+        return str(self.manifest["content_sha256"])
+
+    @property
+    def backend(self) -> str:
+        """What runs it."""
+        return str(self.device["backend"])
+
+    @property
+    def target(self) -> str:
+        """The name of the board that it was built for."""
+        return str(self.report["target"])
+
+    def describe(self) -> dict[str, Any]:
+        """What a record's reader must know of it."""
+        return {
+            "name": self.name,
+            "folder": str(self.folder),
+            "model": self.report["model"],
+            "rewrites": self.report["rewrites"],
+            "macs": self.report["macs"],
+            "backend": self.backend,
+            "target": self.target,
+            "content_sha256": self.digest,
+            "versions": self.manifest.get("versions"),
+            "inputs": self.device.get("inputs", []),
+            "engine": self.device.get("engine"),
+        }
+
+    @contextlib.contextmanager
+    def as_built(self) -> Iterator[Path]:
+        """Yield a folder of links to what was built, without what was measured since."""
+        with tempfile.TemporaryDirectory() as scratch:
+            for name in [*self.manifest["files"], bundle.MANIFEST]:
+                link = Path(scratch) / name
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to((self.folder / name).resolve())
+            yield Path(scratch)
+
+
+@contextlib.contextmanager
+def candidates(folder: Path, against: Path | None, tell: Tell) -> Iterator[dict[str, Candidate]]:
+    """Yield the bundles by their labels: A alone, or the baseline as A and the bundle as B.
+
+    An ONNX model as baseline is lowered as the bundle was, its convolutions as they are.
+    Errors: `edgecc.errors.EdgeccError` and its kinds.
+    """
+    own = Candidate.read(folder)
+    if against is None:
+        yield {"A": own}
+        return
+    if against.is_dir():
+        baseline = Candidate.read(against)
+        if (baseline.backend, baseline.target) != (own.backend, own.target):
+            tell(
+                f"{against} is for {baseline.target} by {baseline.backend}, and {folder} for "
+                f"{own.target} by {own.backend}"
+            )
+        yield {"A": _apart(baseline, own), "B": own}
+        return
+    if not against.is_file():
+        raise UsageError(f"there is no model or bundle {against}", hint="--against MODEL.onnx")
+    with tempfile.TemporaryDirectory() as scratch:
+        yield {"A": _as_it_is(against, own, Path(scratch), tell), "B": own}
+
+
+def _apart(baseline: Candidate, own: Candidate) -> Candidate:
+    """Two bundles of the same name are told apart by their paths."""
+    if baseline.name != own.name:
+        return baseline
+    name = str(baseline.folder)
+    return Candidate(name, baseline.folder, baseline.report, baseline.manifest, baseline.device)
+
+
+def _as_it_is(model: Path, own: Candidate, scratch: Path, tell: Tell) -> Candidate:
+    """Lower the original model for the bundle's target, backend and input sizes."""
+    from edgecc import job
+
+    if model_sha256(model) != own.report["model"]["sha256"]:
+        tell(f"{model} is not the model that {own.folder} was made from")
+    artifact = own.report["artifact"]
+    inputs = {name: tuple(shape) for name, shape in own.report["shapes"]["inputs"].items()}
+    tell(f"lowering {model.name} as it is")
+    built = job.build(
+        model,
+        own.target,
+        backend=own.backend,
+        passes="",
+        shape=inputs,
+        fallback=any(name.endswith("segments.json") for name in artifact["files"]),
+        winograd=artifact["details"].get("winograd") != "off",
+        out=scratch / "original",
+    )
+    return Candidate.read(built.folder, model.name)
+
+
+def check_fits(candidate: Candidate, identity: Mapping[str, Any], device: str) -> None:
+    """Refuse a bundle that the device cannot run.
+
+    Errors: `edgecc.errors.DeviceError` for another architecture or board.
+    """
+    wanted, found = candidate.device.get("machine"), identity.get("machine")
+    if wanted not in (None, found):
+        raise DeviceError(
+            f"the bundle {candidate.name} is for {candidate.target} ({wanted}), and {device} is "
+            f"{found}",
+            hint="build it with the --target of that device",
+        )
+    board = candidate.device.get("board") or {}
+    soc, model = identity.get("soc"), identity.get("model")
+    if not board.get("soc") or (soc == board["soc"] and _is_one_of(model, board.get("models"))):
+        return
+    raise DeviceError(
+        f"the bundle {candidate.name} is for {board.get('title') or candidate.target} "
+        f"({board['soc']}), and {device} is {model or 'no Jetson'} ({soc or 'unknown chip'})",
+        hint="build it with the --target of that device: 'edgecc targets' lists them",
+    )
+
+
+def _is_one_of(model: Any, known: Any) -> bool:
+    return not known or not model or any(part in str(model) for part in known)

@@ -89,12 +89,14 @@ class Source:
         shapes.check_sizes(probe)
         return cls(original, graph, settled, described, params)
 
-    def workplace(self, board: Target, ledger: Ledger, scratch: Path, tell: Tell) -> Workplace:
+    def workplace(
+        self, board: Target, ledger: Ledger, scratch: Path, tell: Tell, backend: str | None = None
+    ) -> Workplace:
         """Return what settling a rewrite needs to know of the prepared model."""
         whole = ledger.costs[0].total
         sha256, inputs = self.record["sha256"], self.shapes.inputs
         macs = {name: cost.macs for name, cost in ledger.costs[0].by_node.items()}
-        return Workplace(self.model, sha256, inputs, whole, board, scratch, tell, macs)
+        return Workplace(self.model, sha256, inputs, whole, board, scratch, tell, macs, backend)
 
 
 @dataclass
@@ -168,7 +170,7 @@ def build(
             before = proofs.check_prepared(written, debug[0].culprit if debug else None)
         ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
         with clock.stage("plan"):
-            place = source.workplace(board, ledger, Path(scratch), clock.detail)
+            place = source.workplace(board, ledger, Path(scratch), clock.detail, lowering.name)
             rewriting = settle(wish, place)
         with clock.stage("rewrite"):
             decided = rewriting.run(source.model, [ledger, *debug], Path(scratch), clock.detail)

@@ -41,7 +41,8 @@ class Measurement:
     @property
     def notes(self) -> list[str]:
         """What a reader should know besides."""
-        return [*dict.fromkeys([*self.record.notes, *_notes(self)])]
+        told = self.environment.get("notes") or []
+        return [*dict.fromkeys([*told, *self.record.notes, *_notes(self)])]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain data: the content of measurement.json."""

@@ -13,17 +13,14 @@ from typing import Any
 from edgecc import catalog
 from edgecc.device.connect import connect
 from edgecc.device.remote import Remote
-from edgecc.errors import BuildError, DeviceError, EdgeccError, UnstableError, UsageError
+from edgecc.errors import EdgeccError, UnstableError, UsageError
 from edgecc.measure.candidates import Candidate, candidates, check_fits
 from edgecc.measure.conclusion import Conclusion, conclude
 from edgecc.measure.trace import Recorder, Trace
 from edgecc.measure.trust import Limits
 from edgecc.target import Target, Tell
 
-PLACE = ".cache/edgecc/bundles"
-"""Where bundles lie on a device, below the home folder, by their digests."""
 SETTLE_S, WARMUP_S, IDLE_S = 5.0, 2.0, 10.0
-FAILURES = {4: DeviceError, 5: BuildError, 7: UnstableError}
 Event = Mapping[str, Any]
 
 
@@ -111,20 +108,24 @@ def measure(
     board = catalog.target(next(iter(found.values())).target)
     with connect(device) as transport:
         tell(f"looking at {transport.name}")
-        remote = Remote(transport)
+        remote = Remote(transport, tell)
         identity = remote.identify()
         for candidate in found.values():
             check_fits(candidate, identity, transport.name)
-        places = _sent(found, transport, tell)
+        places = {label: _sent(candidate, remote) for label, candidate in found.items()}
+        hidden = power_hidden(identity) if wish.energy_s else None
         trace = Trace.new(home)
-        trace.keep_environment(_environment(found, device, board, identity))
-        job = wish.job(places, mode_id(wish.mode, board), energy=_has_sensors(identity))
+        trace.keep_environment(
+            {**_environment(found, device, board, identity), "notes": [hidden] if hidden else []}
+        )
+        job = wish.job(places, mode_id(wish.mode, board), energy=hidden is None)
         with Recorder(trace) as recorder, _kept(trace):
             for label, candidate in found.items():
                 if candidate.backend == "tensorrt":
                     tell(f"building the engine of {candidate.name}")
                     _follow(remote.build(places[label]), recorder.keep, tell)
-            _follow(remote.measure(job), recorder.keep, tell)
+            with contextlib.suppress(UnstableError):  # weighed with all the rest
+                _follow(remote.measure(job), recorder.keep, tell)
     return trace
 
 
@@ -143,15 +144,10 @@ def mode_id(asked: str | None, board: Target) -> int | None:
     )
 
 
-def _sent(found: Mapping[str, Candidate], transport: Any, tell: Tell) -> dict[str, str]:
-    """Send what the device does not have yet; return where each bundle lies there."""
-    places = {}
-    for label, candidate in found.items():
-        place = f"{transport.home()}/{PLACE}/{candidate.digest[:24]}"
-        with candidate.as_built() as files:
-            transport.push(files, place, tell)
-        places[label] = place
-    return places
+def _sent(candidate: Candidate, remote: Remote) -> str:
+    """Send what the device does not have yet; return where the bundle lies there."""
+    with candidate.as_built() as files:
+        return remote.put(files)
 
 
 def _follow(events: Iterable[Event], keep: Callable[[Event], None], tell: Tell) -> None:
@@ -160,10 +156,6 @@ def _follow(events: Iterable[Event], keep: Callable[[Event], None], tell: Tell) 
         keep(event)
         if said := progress_line(event):
             tell(said)
-        if event.get("event") == "error":
-            kind = FAILURES.get(event.get("code", 0), DeviceError)
-            if kind is not UnstableError:  # that one is weighed with all the rest
-                raise kind(str(event.get("message")), hint=event.get("hint"))
 
 
 def progress_line(event: Event) -> str | None:
@@ -208,7 +200,11 @@ def _environment(
     }
 
 
-def _has_sensors(identity: Mapping[str, Any]) -> bool:
-    """Whether the device can tell its power at all; where it hides it, the record says so."""
+def power_hidden(identity: Mapping[str, Any]) -> str | None:
+    """Return why a device does not tell its power, and what would help; None where it does."""
     sensors = identity.get("sensors") or {}
-    return any(sensors.get(name) for name in ("tegrastats", "ina3221", "rapl"))
+    if sensors.get("power_readable"):
+        return None
+    if command := sensors.get("to_show_power"):
+        return f"power is hidden from this user until, on the device: {command} (until it reboots)"
+    return "the device has no power sensor that can be read: latency alone"

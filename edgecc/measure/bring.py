@@ -89,7 +89,7 @@ def _label(record: Record, candidate: Candidate) -> str:
     """
     asked = record.job.get("bundles")
     places = asked if isinstance(asked, Mapping) else {}
-    own = {candidate.digest[:24], candidate.folder.resolve().name}
+    own = {candidate.place, candidate.folder.resolve().name}
     for label, place in places.items():
         if PurePosixPath(str(place)).name in own:
             return str(label)

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgecc import bundle
 from edgecc.errors import DeviceError, ModelError, UsageError
-from edgecc.model import model_sha256
+from edgecc.model import model_sha256, sha256
 from edgecc.target import Tell
 
 DEVICE = "device.json"
@@ -48,6 +48,11 @@ class Candidate:
     def digest(self) -> str:
         """Of all that was built."""
         return str(self.manifest["content_sha256"])
+
+    @property
+    def place(self) -> str:
+        """What its folder is called on a device (`edgecc.device.remote.Remote.put`)."""
+        return sha256(self.folder / bundle.MANIFEST)[:16]
 
     @property
     def backend(self) -> str:

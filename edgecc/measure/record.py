@@ -15,6 +15,8 @@ from typing import Any, Literal
 from edgecc.errors import UnstableError, UsageError
 
 SCHEMA_VERSION = 1
+MALFORMED = "malformed"
+"""How the host keeps a line that the device sent and that is no event."""
 Event = dict[str, Any]
 Kind = Literal["latency", "energy"]
 
@@ -80,7 +82,7 @@ class Record:
             if not line.strip():
                 continue
             event = _event(line)
-            if event is None:
+            if event is None or event["event"] == MALFORMED:
                 malformed.append(number)
             else:
                 events.append(event)

@@ -82,7 +82,11 @@ def bench(
         limits=Limits(spread=spread),
     )
     with StageProgress(f"edgecc bench {bundle.name}", ()) as progress:
-        found = measuring.bench(bundle, device, wish, against=against, tell=progress)
+
+        def tell(text: str) -> None:
+            progress(f"measure: {text}")
+
+        found = measuring.bench(bundle, device, wish, against=against, tell=tell)
     show(found, as_json=as_json)
 
 

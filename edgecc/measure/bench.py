@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ from edgecc import catalog
 from edgecc.device.connect import connect
 from edgecc.device.remote import Remote
 from edgecc.errors import EdgeccError, UnstableError, UsageError
-from edgecc.measure.candidates import Candidate, candidates, check_fits
+from edgecc.measure.candidates import Candidate, Entrants, check_fits, entrants
 from edgecc.measure.conclusion import Conclusion, conclude
 from edgecc.measure.trace import Recorder, Trace
 from edgecc.measure.trust import Limits
@@ -47,8 +47,15 @@ class Wish:
                 hint="--rounds 5 --seconds 5",
             )
 
-    def job(self, bundles: Mapping[str, str], mode: int | None, *, energy: bool) -> dict[str, Any]:
-        """Return what the device is told to do with bundles at these paths."""
+    def job(
+        self,
+        bundles: Mapping[str, str],
+        mode: int | None,
+        shapes: Mapping[str, Sequence[int]],
+        *,
+        energy: bool,
+    ) -> dict[str, Any]:
+        """Return what the device is told to do with bundles at these paths, on these sizes."""
         energy_s = self.energy_s if energy else None
         passes = self.rounds * len(bundles)
         busy = passes * (self.seconds + (energy_s or 0.0) + WARMUP_S) + self.rounds * IDLE_S
@@ -71,6 +78,7 @@ class Wish:
             "profile": self.profile,
             "threads": self.threads,
             "inputs": None,
+            "shapes": {name: list(sizes) for name, sizes in shapes.items()},
             "record": None,
             "limit_s": round(600 + 4 * busy),
         }
@@ -91,36 +99,31 @@ def bench(
     Errors: `edgecc.errors.EdgeccError` and its kinds; `KeyboardInterrupt` that says where the
     record so far lies.
     """
-    with candidates(folder, against, tell) as found:
+    with entrants(folder, against, tell) as found:
         trace = measure(found, folder, device, wish, tell)
-        board = catalog.target(next(iter(found.values())).target)
-        folders = {label: candidate.folder for label, candidate in found.items()}
-        return conclude(trace, folders, board, wish.limits)
+        return conclude(trace, found.folders, catalog.target(found.target), wish.limits)
 
 
-def measure(
-    found: Mapping[str, Candidate], home: Path, device: str, wish: Wish, tell: Tell
-) -> Trace:
-    """Run the bundles on a device and keep what it tells in the trace of the bundle in `home`.
+def measure(found: Entrants, home: Path, device: str, wish: Wish, tell: Tell) -> Trace:
+    """Run bundles on a device and keep what it tells in the trace of the bundle in `home`.
 
     Errors: as `bench`.
     """
-    board = catalog.target(next(iter(found.values())).target)
+    board, bundles = catalog.target(found.target), found.bundles
+    mode = mode_id(wish.mode, board)
     with connect(device) as transport:
         tell(f"looking at {transport.name}")
         remote = Remote(transport, tell)
         identity = remote.identify()
-        for candidate in found.values():
+        for candidate in bundles.values():
             check_fits(candidate, identity, transport.name)
-        places = {label: _sent(candidate, remote) for label, candidate in found.items()}
-        hidden = power_hidden(identity) if wish.energy_s else None
+        places = {label: _sent(candidate, remote) for label, candidate in bundles.items()}
+        hidden = power_hidden(identity) if wish.energy_s else []
         trace = Trace.new(home)
-        trace.keep_environment(
-            {**_environment(found, device, board, identity), "notes": [hidden] if hidden else []}
-        )
-        job = wish.job(places, mode_id(wish.mode, board), energy=hidden is None)
+        trace.keep_environment(_environment(found, device, identity, hidden))
+        job = wish.job(places, mode, found.shapes, energy=not hidden)
         with Recorder(trace) as recorder, _kept(trace):
-            for label, candidate in found.items():
+            for label, candidate in bundles.items():
                 if candidate.backend == "tensorrt":
                     tell(f"building the engine of {candidate.name}")
                     _follow(remote.build(places[label]), recorder.keep, tell)
@@ -163,7 +166,8 @@ def progress_line(event: Event) -> str | None:
     match event.get("event"):
         case "phase":
             of = f" of {event['bundle']}" if event.get("bundle") else ""
-            return f"{event.get('name')}{of}, round {event.get('round', 0)}"
+            turn = "" if event.get("round") is None else f", round {event['round']}"
+            return f"{event.get('name')}{of}{turn} done"
         case "progress":
             eta = f", {event['eta_s']:.0f} s to go" if event.get("eta_s") else ""
             return f"{event.get('text')}{eta}"
@@ -188,23 +192,24 @@ def _kept(trace: Trace) -> Iterator[None]:
 
 
 def _environment(
-    found: Mapping[str, Candidate], device: str, board: Target, identity: Mapping[str, Any]
+    found: Entrants, device: str, identity: Mapping[str, Any], notes: Sequence[str]
 ) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "edgecc": version("edgecc"),
         "device": device,
-        "target": board.name,
+        "target": found.target,
         "identity": dict(identity),
-        "bundles": {label: candidate.describe() for label, candidate in found.items()},
+        "bundles": {label: candidate.describe() for label, candidate in found.bundles.items()},
+        "notes": [*found.notes, *notes],
     }
 
 
-def power_hidden(identity: Mapping[str, Any]) -> str | None:
-    """Return why a device does not tell its power, and what would help; None where it does."""
+def power_hidden(identity: Mapping[str, Any]) -> list[str]:
+    """Return why a device does not tell its power, and what would help; nothing where it does."""
     sensors = identity.get("sensors") or {}
     if sensors.get("power_readable"):
-        return None
+        return []
     if command := sensors.get("to_show_power"):
-        return f"power is hidden from this user until, on the device: {command} (until it reboots)"
-    return "the device has no power sensor that can be read: latency alone"
+        return [f"power is hidden from this user; on the device, until its next boot: {command}"]
+    return ["the device has no power sensor that can be read: latency alone"]

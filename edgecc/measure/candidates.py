@@ -12,7 +12,7 @@ from typing import Any
 
 from edgecc import bundle
 from edgecc.errors import DeviceError, ModelError, UsageError
-from edgecc.model import model_sha256, sha256
+from edgecc.model import sha256
 from edgecc.target import Tell
 
 DEVICE = "device.json"
@@ -91,30 +91,69 @@ class Candidate:
             yield Path(scratch)
 
 
+@dataclass(frozen=True)
+class Entrants:
+    """What runs in turns."""
+
+    bundles: dict[str, Candidate]
+    """By label: A alone, or the baseline as A and the bundle as B."""
+    notes: tuple[str, ...] = ()
+    """What a reader of their measurement should know."""
+
+    @property
+    def target(self) -> str:
+        """The board that they are for."""
+        return next(reversed(self.bundles.values())).target
+
+    @property
+    def shapes(self) -> dict[str, list[int]]:
+        """The input sizes that they are measured on."""
+        report = next(reversed(self.bundles.values())).report
+        return {name: list(sizes) for name, sizes in report["shapes"]["inputs"].items()}
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Where they lie, by label."""
+        return {label: candidate.folder for label, candidate in self.bundles.items()}
+
+
 @contextlib.contextmanager
-def candidates(folder: Path, against: Path | None, tell: Tell) -> Iterator[dict[str, Candidate]]:
-    """Yield the bundles by their labels: A alone, or the baseline as A and the bundle as B.
+def entrants(folder: Path, against: Path | None, tell: Tell) -> Iterator[Entrants]:
+    """Yield the bundle, and what it is compared with.
 
     An ONNX model as baseline is lowered as the bundle was, its convolutions as they are.
     Errors: `edgecc.errors.EdgeccError` and its kinds.
     """
     own = Candidate.read(folder)
     if against is None:
-        yield {"A": own}
-        return
-    if against.is_dir():
+        yield Entrants({"A": own}, _assumed(own))
+    elif against.is_dir():
         baseline = Candidate.read(against)
-        if (baseline.backend, baseline.target) != (own.backend, own.target):
-            tell(
-                f"{against} is for {baseline.target} by {baseline.backend}, and {folder} for "
-                f"{own.target} by {own.backend}"
-            )
-        yield {"A": _apart(baseline, own), "B": own}
-        return
-    if not against.is_file():
+        yield Entrants({"A": _apart(baseline, own), "B": own}, _differences(baseline, own))
+    elif against.is_file():
+        with tempfile.TemporaryDirectory() as scratch:
+            baseline = _as_it_is(against, own, Path(scratch), tell)
+            yield Entrants({"A": baseline, "B": own}, _differences(baseline, own))
+    else:
         raise UsageError(f"there is no model or bundle {against}", hint="--against MODEL.onnx")
-    with tempfile.TemporaryDirectory() as scratch:
-        yield {"A": _as_it_is(against, own, Path(scratch), tell), "B": own}
+
+
+def _assumed(own: Candidate) -> tuple[str, ...]:
+    """What open sizes were taken for."""
+    assumed = own.report["shapes"]["assumed"]
+    return tuple(f"input '{n}' has open sizes; measured with {told}" for n, told in assumed.items())
+
+
+def _differences(baseline: Candidate, own: Candidate) -> tuple[str, ...]:
+    """In what, besides the rewrite, a baseline differs from the bundle."""
+    notes = [*_assumed(own)]
+    if baseline.report["model"]["sha256"] != own.report["model"]["sha256"]:
+        notes.append(f"{own.name} and {baseline.name} are not made from the same model")
+    for what in ("backend", "target"):
+        one, other = getattr(baseline, what), getattr(own, what)
+        if one != other:
+            notes.append(f"{baseline.name} has the {what} {one}, and {own.name} has {other}")
+    return tuple(notes)
 
 
 def _apart(baseline: Candidate, own: Candidate) -> Candidate:
@@ -129,8 +168,6 @@ def _as_it_is(model: Path, own: Candidate, scratch: Path, tell: Tell) -> Candida
     """Lower the original model for the bundle's target, backend and input sizes."""
     from edgecc import job
 
-    if model_sha256(model) != own.report["model"]["sha256"]:
-        tell(f"{model} is not the model that {own.folder} was made from")
     artifact = own.report["artifact"]
     inputs = {name: tuple(shape) for name, shape in own.report["shapes"]["inputs"].items()}
     tell(f"lowering {model.name} as it is")

@@ -17,7 +17,7 @@ from typing import Any
 from edgecc.device.connect import Device
 from edgecc.errors import DeviceError, EdgeccError, UsageError
 from edgecc.measure.bench import Wish, measure
-from edgecc.measure.candidates import Candidate
+from edgecc.measure.candidates import Entrants
 from edgecc.measure.trace import Trace
 from edgecc.target import Tell
 
@@ -75,7 +75,7 @@ def chosen(asked: str, known: Mapping[str, Device], target: str) -> list[str]:
 
 def on_each(
     boards: Sequence[str],
-    found: Mapping[str, Candidate],
+    found: Entrants,
     home: Path,
     wish: Wish,
     *,
@@ -93,7 +93,7 @@ def on_each(
 
         def give(board: str) -> Any:
             return client.submit(
-                _turn, board, dict(found), home, wish, workers=[board], pure=False, retries=0
+                _turn, board, found, home, wish, workers=[board], pure=False, retries=0
             )
 
         at_work = {give(board): board for board in boards}
@@ -121,7 +121,7 @@ def on_each(
     return fleet
 
 
-def _turn(board: str, found: dict[str, Candidate], home: Path, wish: Wish) -> Trace:
+def _turn(board: str, found: Entrants, home: Path, wish: Wish) -> Trace:
     """What a worker does: one measurement on its board."""
     return measure(found, home, board, wish, lambda text: None)
 

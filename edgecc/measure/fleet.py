@@ -89,7 +89,9 @@ def on_each(
     """
     fleet = Fleet()
     with _client(boards, scheduler) as client:
-        from distributed import as_completed
+        import distributed
+
+        as_completed: Any = distributed.as_completed
 
         def give(board: str) -> Any:
             return client.submit(
@@ -148,29 +150,30 @@ def _least_busy(alive: Sequence[str], busy: Sequence[str]) -> str:
 def _client(boards: Sequence[str], scheduler: str | None) -> Iterator[Any]:
     """A scheduler with one worker for each board, each with one thread."""
     try:
-        from distributed import Client, Scheduler, SpecCluster, Worker
+        import distributed
     except ImportError:
         raise UsageError(
             "--devices takes Dask's distributed, which is not installed",
             hint="pip install 'edgecc[fleet]'",
         ) from None
+    dask: Any = distributed  # most of it has no types
     if scheduler is not None:
-        with Client(scheduler, timeout=START_S) as client:
+        with dask.Client(scheduler, timeout=START_S) as client:
             yield client
         return
     inside = {"protocol": "inproc://", "dashboard_address": None, "dashboard": False}
     workers = {
-        board: {"cls": Worker, "options": {"nthreads": 1, "dashboard": False, "name": board}}
+        board: {"cls": dask.Worker, "options": {"nthreads": 1, "dashboard": False, "name": board}}
         for board in boards
     }
     options = {**inside, "port": 0}
     with (
-        SpecCluster(
+        dask.SpecCluster(
             workers=workers,
-            scheduler={"cls": Scheduler, "options": options},
+            scheduler={"cls": dask.Scheduler, "options": options},
             asynchronous=False,
             silence_logs=50,
         ) as cluster,
-        Client(cluster, timeout=START_S) as client,
+        dask.Client(cluster, timeout=START_S) as client,
     ):
         yield client

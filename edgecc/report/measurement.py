@@ -148,9 +148,8 @@ def _show_layers(out: Console, name: str, layers: Sequence[Record]) -> None:
     for layer in sorted(layers, key=lambda layer: -layer["measured_ms"])[:SHOWN_LAYERS]:
         measured, predicted = layer["measured_ms"], layer["predicted_ms"]
         told = [f"{predicted:.4g}", f"{measured / predicted:.2f}"] if predicted else ["-", "-"]
-        rows.add_row(
-            layer["name"], layer["kind"], f"{measured:.4g}", f"{measured / whole:.1%}", *told
-        )
+        name = " + ".join(layer["nodes"]) or layer["name"]
+        rows.add_row(name, layer["kind"], f"{measured:.4g}", f"{measured / whole:.1%}", *told)
     out.print(rows)
     if len(layers) > SHOWN_LAYERS:
         out.print(f"and {len(layers) - SHOWN_LAYERS} more in measurement.json")

@@ -72,9 +72,19 @@ class Search:
         high = min([1.0, *(t.planned for t in self.tries if not t.met and t.planned > low)])
         if high - low < FINEST:
             return None
-        asked = last.planned * self.goal / last.measured
+        asked = self._on_the_line()
         inside = low + FINEST / 2 < asked < high - FINEST / 2
         return asked if inside else (low + high) / 2
+
+    def _on_the_line(self) -> float:
+        """What would just do, if time grew evenly between the two nearest to the goal."""
+        known = [(1.0, 1.0), *((t.planned, t.measured) for t in self.tries)]
+        known.sort(key=lambda point: abs(point[1] - self.goal))
+        (near, near_took), (far, far_took) = known[:2]
+        if near_took == far_took:
+            return near
+        aim = self.goal * (1 - NEAR / 2)
+        return near + (aim - near_took) * (far - near) / (far_took - near_took)
 
 
 def until_met(

@@ -10,7 +10,9 @@ import typer
 from edgecc.cli.console import AsJson, StageProgress, show_json, stderr, stdout, verb
 
 if TYPE_CHECKING:
+    from edgecc.measure.bench import Wish
     from edgecc.measure.conclusion import Conclusion
+    from edgecc.target import Tell
 
 Device = Annotated[
     str, typer.Option(help="local, ssh://user@board, or a name in devices.toml.", metavar="WHERE")
@@ -28,6 +30,21 @@ Spread = Annotated[
 def bench(
     bundle: Annotated[Path, typer.Argument(help="The folder that 'edgecc build' left.")],
     device: Device = "local",
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            help="The same on several of devices.toml at once: all of the bundle's target, or "
+            "names with commas between.",
+            metavar="all|NAMES",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Of Dask workers that somebody started, each named as its device.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
@@ -67,6 +84,8 @@ def bench(
       edgecc bench model-rpi4 --device ssh://pi@board --against model.onnx
 
       edgecc bench model-xavier --device xavier-1 --against model.onnx --mode MAXN
+
+      edgecc bench model-rpi4 --devices all --against model.onnx
     """
     from edgecc.measure import bench as measuring
     from edgecc.measure.trust import Limits
@@ -86,8 +105,31 @@ def bench(
         def tell(text: str) -> None:
             progress(f"measure: {text}")
 
-        found = measuring.bench(bundle, device, wish, against=against, tell=tell)
+        if devices is None:
+            found = measuring.bench(bundle, device, wish, against=against, tell=tell)
+        else:
+            found = on_many(bundle, devices, wish, against, tell, scheduler)
     show(found, as_json=as_json)
+
+
+def on_many(
+    bundle: Path,
+    asked: str,
+    wish: Wish,
+    against: Path | None,
+    tell: Tell,
+    scheduler: str | None,
+) -> Conclusion:
+    """Measure on several boards at once, and merge what they recorded."""
+    from edgecc.device.connect import devices
+    from edgecc.measure.candidates import entrants
+    from edgecc.measure.fleet import chosen, on_each
+    from edgecc.measure.merging import merge
+
+    with entrants(bundle, against, tell) as found:
+        boards = chosen(asked, devices(), found.target)
+        fleet = on_each(boards, found, bundle, wish, tell=tell, scheduler=scheduler)
+        return merge(fleet, found, bundle, wish.limits)
 
 
 def show(found: Conclusion, *, as_json: bool) -> None:

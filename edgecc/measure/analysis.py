@@ -90,8 +90,13 @@ class Measurement:
         }
 
 
-def analyse(record: Record, environment: Environment, limits: Limits) -> Measurement:
-    """Make numbers of a record.
+def analyse(
+    record: Record,
+    environment: Environment,
+    limits: Limits,
+    known: Sequence[Doubt] | None = None,
+) -> Measurement:
+    """Make numbers of a record; `known` are its doubts, where its parts were looked at before.
 
     Errors: `edgecc.errors.UnstableError` for a record without any times; what else speaks against
     it stands in `doubts`.
@@ -102,7 +107,9 @@ def analyse(record: Record, environment: Environment, limits: Limits) -> Measure
     for times in record.times:
         if times.kind == "latency" and times.compute_ms:
             compute.setdefault(times.bundle, {})[times.round] = times.compute_ms
-    found = doubts(record, limits, built_shapes(environment))
+    found = list(known or ())
+    if known is None:
+        found = doubts(record, limits, built_shapes(environment))
     between = None
     if not found and "A" in rounds and "B" in rounds:
         between = ratio(rounds["A"], rounds["B"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from edgecc.measure.analysis import Measurement, analyse
 from edgecc.measure.layers import Graph
 from edgecc.measure.record import Record
 from edgecc.measure.trace import Trace
-from edgecc.measure.trust import Limits, demand
+from edgecc.measure.trust import Doubt, Limits, demand
 from edgecc.planning.prices import Prices
 from edgecc.target import Target
 
@@ -33,17 +33,22 @@ class Conclusion:
 
 
 def conclude(
-    trace: Trace, folders: Mapping[str, Path], board: Target, limits: Limits
+    trace: Trace,
+    folders: Mapping[str, Path],
+    board: Target,
+    limits: Limits,
+    known: Sequence[Doubt] | None = None,
 ) -> Conclusion:
     """Analyse what a trace holds, write measurement.json, and keep the prices of its layers.
 
-    `folders` are the bundles by label, as far as they are on this machine.
+    `folders` are the bundles by label, as far as they are on this machine; `known` as `analyse`
+    takes it.
     Errors: `edgecc.errors.UsageError` for a broken record, `edgecc.errors.UnstableError` for one
     without any times.
     """
     record = Record.read(trace.record)
     environment = trace.environment()
-    measurement = analyse(record, environment, limits)
+    measurement = analyse(record, environment, limits, known)
     data = measurement.to_json()
     data["record"] = trace.record.name
     data["layers"], data["prices"] = _layers(record, measurement, environment, folders, board)

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from edgecc import bundle
+from edgecc.device import description
 from edgecc.errors import DeviceError, ModelError, UsageError
 from edgecc.model import sha256
 from edgecc.target import Tell
-
-DEVICE = "device.json"
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,10 @@ class Candidate:
         manifest = bundle.check(folder)
         report, _ = bundle.read(folder)
         try:
-            device = json.loads((folder / DEVICE).read_text())
+            device = json.loads((folder / description.NAME).read_text())
         except (OSError, ValueError) as error:
             raise ModelError(
-                f"the bundle {folder} has no readable {DEVICE}, which devices read: {error}",
+                f"the bundle {folder} has no readable {description.NAME} for its device: {error}",
                 hint=bundle.AGAIN,
             ) from None
         return cls(name or folder.resolve().name, folder, report, manifest, device)
@@ -170,6 +169,12 @@ def _as_it_is(model: Path, own: Candidate, scratch: Path, tell: Tell) -> Candida
 
     artifact = own.report["artifact"]
     inputs = {name: tuple(shape) for name, shape in own.report["shapes"]["inputs"].items()}
+    engine = own.device.get("engine") or {}
+    if engine.get("precision") == "int8":
+        raise UsageError(
+            f"{own.name} is in INT8, and {model.name} can be lowered so only with its samples",
+            hint='build it too, with the same --calib and --passes "", and give that bundle',
+        )
     tell(f"lowering {model.name} as it is")
     built = job.build(
         model,
@@ -179,6 +184,9 @@ def _as_it_is(model: Path, own: Candidate, scratch: Path, tell: Tell) -> Candida
         shape=inputs,
         fallback=any(name.endswith("segments.json") for name in artifact["files"]),
         winograd=artifact["details"].get("winograd") != "off",
+        precision=engine.get("precision"),
+        dla=engine.get("dla"),
+        tensorrt=next(iter(engine.get("tensorrt") or ()), None),
         out=scratch / "original",
     )
     return Candidate.read(built.folder, model.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -72,30 +72,14 @@ def show_passes(out: Console, found: Sequence[Record], *, whole: bool) -> None:
     out.print(rows)
 
 
-def show_targets(out: Console, found: Sequence[Record], *, whole: bool) -> None:
-    """Show the boards as a list, or one with all that is known of it."""
-    if whole:
-        for entry in found:
-            for key, value in _fields(entry):
-                out.print(f"{key:28} {value}")
-        return
+def show_targets(out: Console, found: Sequence[Record]) -> None:
+    """Show the boards as a list."""
     rows = table("target", "backends (default first)", "default passes", "board")
     for entry in found:
         others = [name for name in entry["backends"] if name != entry["backend"]]
         backends = ", ".join([entry["backend"], *others])
         rows.add_row(entry["name"], backends, entry["passes"], entry["title"])
     out.print(rows)
-
-
-def _fields(entry: Record, within: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the fields of a board file as they are written there: `core.lanes`, lists in words."""
-    for key, value in entry.items():
-        if isinstance(value, dict):
-            yield from _fields(value, f"{within}{key}.")
-        elif not isinstance(value, tuple):
-            yield f"{within}{key}", value
-        elif value:
-            yield f"{within}{key}", ", ".join(value)
 
 
 def show_verification(out: Console, folder: str, found: Record) -> None:

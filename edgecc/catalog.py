@@ -53,12 +53,15 @@ PASSES = (
     "passes.decompose.msgc:Msgc",
     "passes.decompose.channel_prune:ChannelPrune",
     "passes.decompose.fold_gather:FoldGather",
+    "passes.legalise.expand_operators:ExpandOperators",
     "passes.legalise.lower_opset:LowerOpset",
+    "passes.legalise.to_float16:ToFloat16",
 )
 BACKENDS = (
     "targets.onnxruntime:OnnxruntimeBackend",
     "targets.tvm:TvmBackend",
     "targets.tensorrt:TensorrtBackend",
+    "targets.tensorrt_rtx:TensorrtRtxBackend",
 )
 
 

@@ -139,6 +139,8 @@ class Engine(BaseModel):
     versions: tuple[str, ...] = Field(min_length=1)
     """Releases of TensorRT for the board, the newest first: it is the one built for by default."""
     compute_capability: str
+    further_capabilities: tuple[str, ...] = ()
+    """What one engine can serve besides: GPUs of other compute capabilities."""
     precisions: tuple[Precision, ...] = Field(min_length=1)
     """Those that the GPU has kernels for, the default first."""
     granules: dict[Precision, int] = {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -63,10 +63,6 @@ class Target(BaseModel):
     """Every backend that can serve this board."""
     passes: str
     """The default pipeline, in the text form of `edgecc.pipeline.Pipeline`."""
-    opset_max: int | None = None
-    """The newest ONNX opset its engine reads; None is no limit."""
-    opset_reader: str | None = None
-    """What sets `opset_max`, in words for the error message."""
     granule: int = Field(default=1, ge=1)
     """How many channels are computed in one go: ranks that are multiples of it waste nothing."""
     peaks: Peaks | None = None
@@ -267,9 +263,9 @@ class Backend(ABC):
             )
         return self
 
-    def at(self, target: Target) -> Target:
-        """Return `target` with the prices of the precision that the backend computes in."""
-        return target
+    def computes_in(self, target: Target) -> Precision:
+        """Return the precision that most of the network is computed in."""
+        return target.precisions[0]
 
     def legalisation(self, target: Target) -> str:
         """Return the passes (text form) a model goes through before `build`."""
@@ -278,6 +274,16 @@ class Backend(ABC):
     def quantisation(self, target: Target) -> Quantisation | None:
         """Return how INT8 is wanted; None where the network stays in float."""
         return None
+
+    def keeping(self, nodes: Sequence[str]) -> Backend:
+        """Return the backend, to leave these nodes in float where the rest is INT8."""
+        return self
+
+    def refuse(self, model: Path, target: Target) -> None:  # noqa: B027  (most refuse by building)
+        """Refuse a legalised model that cannot be lowered for `target`, before any long work.
+
+        Errors: `edgecc.errors.BuildError`.
+        """
 
     @abstractmethod
     def build(
@@ -288,6 +294,12 @@ class Backend(ABC):
         `tell` is called with what it is at. Same model and target: the same bytes.
         Errors: `edgecc.errors.BuildError`.
         """
+
+    def why_not_here(self, artifact: Artifact) -> str | None:
+        """Say why what `build` left cannot run on this machine; None where it can."""
+        if artifact.missing or artifact.machine in (None, this_arch()):
+            return artifact.missing
+        return f"it is for {artifact.machine}"
 
     @abstractmethod
     def open(self, folder: Path, artifact: Artifact) -> Session:

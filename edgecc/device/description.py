@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from edgecc import bundle
+from edgecc.bundle import MODEL
 from edgecc.model import sha256
 from edgecc.oracle import spec, specs
 from edgecc.target import Artifact, Target, TensorSpec
@@ -22,7 +22,7 @@ def describe(folder: Path, graph: ir.Model, board: Target, artifact: Artifact) -
     With an engine to build, the model is the one that it is built from.
     """
     engine = artifact.details.get("engine")
-    model = artifact.details.get("engine_model", bundle.MODEL)
+    model = artifact.details.get("engine_model", MODEL)
     jetson = board.jetson
     return {
         "schema_version": SCHEMA_VERSION,
@@ -47,3 +47,4 @@ def describe(folder: Path, graph: ir.Model, board: Target, artifact: Artifact) -
 
 def _tensor(tensor: TensorSpec) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+

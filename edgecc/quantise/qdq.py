@@ -1,0 +1,195 @@
+"""A network as an explicit QDQ graph: onnxruntime's quantiser, its pairs where TensorRT wants them.
+
+onnxruntime puts a pair before every input of what it is given, one for each reader. Taken away
+again is the pair between a layer with weights and the residual sum that TensorRT fuses it with.
+Weights keep their float32 numbers, with a pair of one scale for each output channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from edgecc.bundle import save_model
+from edgecc.conv import constant
+from edgecc.errors import BuildError
+from edgecc.graph import drop_initializer
+from edgecc.quantise.placement import POOLS, WEIGHTED, fused_into, quantised_from
+
+OLDEST_OPSET = 13
+"""The first whose QuantizeLinear takes a scale for each channel."""
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A QDQ graph, and what of the network computes in int8."""
+
+    path: Path
+    layers: tuple[str, ...]
+    """The nodes that do."""
+    left: Mapping[str, str]
+    """The layers with weights that do not, and why."""
+
+
+def quantise(
+    model: Path, ranges: Mapping[str, float], out: Path, keep: Collection[str] = ()
+) -> Quantised:
+    """Write the network in `model` to `out`, its layers in int8 but for those called in `keep`.
+
+    `ranges` are what int8's 127 stands for, by activation.
+    Errors: `edgecc.errors.BuildError` for an opset before 13, and for a network in int8 already.
+    """
+    graph = ir.load(model)
+    opset = graph.opset_imports.get("", 0)
+    if opset < OLDEST_OPSET:
+        raise BuildError(
+            f"a QDQ graph needs opset {OLDEST_OPSET}; {model.name} has {opset}",
+            hint="engines this old take int8 as a calibration cache",
+        )
+    if any(node.op_type == "QuantizeLinear" for node in graph.graph):
+        raise BuildError(
+            f"{model.name} is quantised already",
+            hint="give the network in float32, or leave its int8 as it is",
+        )
+    chosen, left = _choose(graph, ranges, keep)
+    made = _by_onnxruntime(model, ranges, chosen) if chosen else graph
+    _free_others(made, set(chosen))
+    _join_sums(made)
+    made.metadata_props.clear()  # onnxruntime's own notes
+    made.producer_name, made.producer_version = "edgecc", version("edgecc")
+    return Quantised(save_model(made, out), tuple(chosen), left)
+
+
+def layers(model: ir.Model) -> list[str]:
+    """Return the names of the nodes whose inputs can be quantised."""
+    known = {v.name or "": 1.0 for v in _activations(model)}
+    return _choose(model, known, ())[0]
+
+
+def _activations(model: ir.Model) -> list[ir.Value]:
+    made = [value for node in model.graph for value in node.outputs]
+    return [*model.graph.inputs, *made]
+
+
+def _choose(
+    graph: ir.Model, ranges: Mapping[str, float], keep: Collection[str]
+) -> tuple[list[str], dict[str, str]]:
+    """The nodes whose inputs are quantised, and why layers with weights are not."""
+    chosen: list[str] = []
+    left: dict[str, str] = {}
+    for node in graph.graph:
+        name = node.name or ""
+        if node.domain not in ("", "ai.onnx") or node.op_type not in (*WEIGHTED, *POOLS, "Add"):
+            continue
+        reason = "it is kept as it is" if name in keep else _refuse(node, ranges)
+        if reason is None:
+            chosen.append(name)
+        elif node.op_type in WEIGHTED:
+            left[name] = reason
+    return chosen, left
+
+
+def _refuse(node: ir.Node, ranges: Mapping[str, float]) -> str | None:
+    wants = node.inputs if node.op_type == "Add" else node.inputs[:1]
+    if any(value is None or value.name not in ranges for value in wants):
+        return "what it reads is constant, or no float32"
+    if node.op_type not in WEIGHTED:
+        return None
+    weight = constant(node.inputs[1])
+    if weight is None:
+        return "its weights are computed at run time"
+    if weight.dtype != np.float32 or not np.isfinite(weight).all():
+        return "its weights are not all finite float32 numbers"
+    if node.op_type == "MatMul" and weight.ndim != 2:
+        return f"its weights have {weight.ndim} dimensions"
+    if node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) > 1:
+        return "TensorRT has no int8 for transposed convolutions in groups"
+    return None
+
+
+def _by_onnxruntime(model: Path, ranges: Mapping[str, float], chosen: list[str]) -> ir.Model:
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.calibrate import TensorData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quant_utils import add_infer_metadata
+
+    proto = onnx.shape_inference.infer_shapes(onnx.load(model))
+    add_infer_metadata(proto)
+    kinds = [*WEIGHTED, *POOLS, "Add"]
+    quantizer = QDQQuantizer(
+        proto,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8,
+        tensors_range={n: TensorData(**_bounds(amax)) for n, amax in ranges.items()},
+        nodes_to_quantize=chosen,
+        nodes_to_exclude=[],
+        op_types_to_quantize=kinds,
+        extra_options={
+            "ActivationSymmetric": True,
+            "WeightSymmetric": True,
+            "AddQDQPairToWeight": True,
+            "QuantizeBias": False,
+            "DedicatedQDQPair": True,
+            "ForceQuantizeNoInputCheck": True,
+            "OpTypesToExcludeOutputQuantization": kinds,
+            "QDQOpTypePerChannelSupportToAxis": {"MatMul": 1},
+        },
+    )
+    made: ir.Model = ir.from_proto(quantizer.quantize_model())
+    made.graph.sort()
+    return made
+
+
+def _bounds(amax: float) -> dict[str, Any]:
+    return {"lowest": np.array(-amax, np.float32), "highest": np.array(amax, np.float32)}
+
+
+def _free_others(model: ir.Model, chosen: Collection[str]) -> None:
+    """Let the nodes that are not quantised read what was there before the pairs."""
+    for node in list(model.graph):
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") or node.name in chosen:
+            continue
+        for index, value in enumerate(node.inputs):
+            if (before := quantised_from(value)) is not None:
+                _bypass(node, index, before)
+
+
+def _join_sums(model: ir.Model) -> None:
+    """Take away the pair between a residual sum and the layer that it is fused with: of two, the
+    later one.
+    """
+    places = {node: place for place, node in enumerate(model.graph)}
+    for add in [node for node in model.graph if node.op_type == "Add"]:
+        before = [quantised_from(value) for value in add.inputs]
+        joined = [
+            (places[made_by], index)
+            for index, value in enumerate(before)
+            if fused_into(add, value) and (made_by := value.producer()) is not None
+        ]
+        if joined:
+            index = max(joined)[1]
+            _bypass(add, index, before[index])
+
+
+def _bypass(node: ir.Node, index: int, value: ir.Value | None) -> None:
+    """Let `node` read `value` itself, and remove the pair that it read."""
+    made = node.inputs[index]
+    node.replace_input_with(index, value)
+    while made is not None and made is not value and not made.uses():
+        pair = made.producer()
+        assert pair is not None
+        graph = pair.graph
+        assert isinstance(graph, ir.Graph)
+        made, constants = pair.inputs[0], pair.inputs[1:]
+        graph.remove(pair, safe=True)
+        for unused in constants:
+            drop_initializer(graph, unused)

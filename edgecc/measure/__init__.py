@@ -1,1 +1,1 @@
-"""From what a device recorded to numbers that can be trusted, or the reason why they cannot."""
+"""From raw records to numbers that can be trusted, or the reason why they cannot."""

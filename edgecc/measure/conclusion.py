@@ -10,6 +10,7 @@ from typing import Any
 from edgecc import catalog
 from edgecc.measure import prices
 from edgecc.measure.analysis import Measurement, analyse
+from edgecc.measure.energies import energies, energy_ratio, told
 from edgecc.measure.layers import Graph
 from edgecc.measure.record import Record
 from edgecc.measure.trace import Trace
@@ -51,9 +52,24 @@ def conclude(
     measurement = analyse(record, environment, limits, known)
     data = measurement.to_json()
     data["record"] = trace.record.name
+    _add_energy(data, record, measurement, board)
     data["layers"], data["prices"] = _layers(record, measurement, environment, folders, board)
     trace.keep_measurement(data)
     return Conclusion(trace, measurement, data)
+
+
+def _add_energy(
+    data: dict[str, Any], record: Record, measurement: Measurement, board: Target
+) -> None:
+    """Add what each bundle took under the sensors; of several boards each has its own."""
+    if measurement.environment.get("boards"):
+        return
+    found, notes = energies(record, board.name)
+    for label, of in found.items():
+        data["bundles"][label]["energy"] = told(of)
+    between = None if measurement.doubts else energy_ratio(found)
+    data["energy_ratio"] = between.to_json() if between else None
+    data["notes"] += [*notes, *dict.fromkeys(note for of in found.values() for note in of.notes)]
 
 
 def _layers(
@@ -67,21 +83,21 @@ def _layers(
 
     What cannot be trusted becomes no price. Returns the rows by bundle, and the table's file.
     """
-    told, kept = environment.get("bundles") or {}, None
+    described, kept = environment.get("bundles") or {}, None
     found: dict[str, list[dict[str, Any]]] = {}
     graphs: dict[str, Graph] = {}
     for event in record.of("profile"):
         label, rows = str(event.get("bundle", "A")), event.get("layers")
         if label in folders and isinstance(rows, list) and rows:
             graphs[label] = graph = Graph.of_bundle(folders[label])
-            backend = told.get(label, {}).get("backend") or board.backend
+            backend = described.get(label, {}).get("backend") or board.backend
             found[label] = prices.compared(rows, graph, predicted(board, backend))
     if measurement.doubts:
         return found, None
     for event in record.of("profile"):
         label = str(event.get("bundle", "A"))
         if label in found:
-            backend = told.get(label, {}).get("backend") or board.backend
+            backend = described.get(label, {}).get("backend") or board.backend
             place = prices.Place.of(board.name, backend, record.identity, _pinned(record))
             entries = prices.measured_entries(event["layers"], graphs[label])
             kept = prices.keep(place, entries) or kept

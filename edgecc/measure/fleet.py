@@ -9,6 +9,7 @@ of its kind.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,19 +162,20 @@ def _client(boards: Sequence[str], scheduler: str | None) -> Iterator[Any]:
         with dask.Client(scheduler, timeout=START_S) as client:
             yield client
         return
-    inside = {"protocol": "inproc://", "dashboard_address": None, "dashboard": False}
-    workers = {
-        board: {"cls": dask.Worker, "options": {"nthreads": 1, "dashboard": False, "name": board}}
-        for board in boards
-    }
-    options = {**inside, "port": 0}
-    with (
-        dask.SpecCluster(
-            workers=workers,
-            scheduler={"cls": dask.Scheduler, "options": options},
-            asynchronous=False,
-            silence_logs=50,
-        ) as cluster,
-        dask.Client(cluster, timeout=START_S) as client,
-    ):
-        yield client
+    with tempfile.TemporaryDirectory(prefix="edgecc-fleet-") as scratch:
+        quiet = {"dashboard": False, "protocol": "inproc://"}
+        own = {"nthreads": 1, "dashboard": False, "local_directory": scratch}
+        workers = {
+            board: {"cls": dask.Worker, "options": {**own, "name": board}} for board in boards
+        }
+        options = {**quiet, "dashboard_address": None, "port": 0}
+        with (
+            dask.SpecCluster(
+                workers=workers,
+                scheduler={"cls": dask.Scheduler, "options": options},
+                asynchronous=False,
+                silence_logs=50,
+            ) as cluster,
+            dask.Client(cluster, timeout=START_S) as client,
+        ):
+            yield client

@@ -59,5 +59,5 @@ def _sentence(of: Energy) -> str:
             f"; above the {of.idle_mw[TOTAL] / 1e3:.3g} W of idling {of.marginal_mj[TOTAL]:.4g}"
         )
         words += f" mJ (within {of.marginal_uncertainty_mj[TOTAL]:.2g})"
-    rails = [f"{name} {mj:.3g}" for name, mj in of.energy_mj.items() if name != TOTAL]
+    parts = [f"{name} {mj:.3g}" for name, mj in of.energy_mj.items() if name != TOTAL]
     return f"{words}, by {of.source}" + (f": {', '.join(parts)} mJ" if len(parts) > 1 else "")

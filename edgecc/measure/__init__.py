@@ -1,1 +1,1 @@
-"""What is made of measurements: from raw records to numbers that can be trusted, or a refusal."""
+"""From raw records to numbers that can be trusted, or the reason why they cannot."""

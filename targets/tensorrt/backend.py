@@ -23,7 +23,7 @@ from edgecc.target import (
     Target,
     Tell,
 )
-from targets.tensorrt import check, parser, recipe, versions
+from targets.tensorrt import check, dla, parser, recipe, versions
 from targets.tensorrt.finding import Finding, refuse
 from targets.tensorrt.versions import Release
 

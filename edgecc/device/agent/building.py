@@ -1,33 +1,18 @@
-"""`edgecc-device build`: the engine of a bundle, as events."""
+"""`edgecc-device build`: the engine of a bundle, by the part for TensorRT."""
 
 import signal
 import sys
 
 from edgecc.device.agent import identify, runners
-from edgecc.device.agent.events import Events, SessionError
-from edgecc.device.agent.measuring import INTERRUPTED, Interrupted, interrupt
 
 
-def build(folder):
-    """Build the engine of the bundle in a folder; return the exit code."""
-    events = Events(sys.stdout.fileno())
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
-    try:
-        identity = identify.identify()
-        runners.read_bundle(folder, identity)
-        engine, errors = runners.tensorrt("engine"), runners.tensorrt("errors")
-        try:
-            engine.build(folder, identity, lambda event: events.emit(**event))
-        except errors.BoardError as fault:
-            raise SessionError(fault.code, fault.message, fault.hint) from None
-    except SessionError as fault:
-        events.emit("error", **fault.to_json())
-        return fault.code
-    except Interrupted as interrupted:
-        events.emit("error", code=INTERRUPTED, message=str(interrupted), hint=None)
-        return INTERRUPTED
-    except OSError as error:
-        events.emit("error", code=4, message="the device failed: {}".format(error), hint=None)
-        return 4
-    return 0
+def build(words, folder):
+    """Build the engine of the bundle that `words` name, or that of `folder`; return the exit code.
+
+    A signal ends it as Ctrl-C does: the cache is as it was. Raises SessionError where the part for
+    TensorRT was not packed.
+    """
+    command = runners.tensorrt("command")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    return command.main_build(words, identify.identify, folder, sys.stdout, sys.stderr)

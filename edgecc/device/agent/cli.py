@@ -21,13 +21,15 @@ def main(words=None):
     commands.add_parser("state", help="its mode, clocks and temperatures, as JSON")
     back = commands.add_parser("restore", help="put back what a dead session left changed")
     back.add_argument("--forget", action="store_true", help="drop it instead")
-    build = commands.add_parser("build", help="build the engine of a bundle")
-    build.add_argument("folder", nargs="?", help="by default the one that this file lies in")
+    commands.add_parser("build", help="build the engine of a bundle (build --help)")
     measure = commands.add_parser("measure", help="measure bundles, interleaved")
     measure.add_argument("job", nargs="*", help="a job (JSON; - is stdin), or folders of bundles")
     measure.add_argument("--tied", action="store_true", help="end when stdin ends")
-    arguments = parser.parse_args(words)
+    words = sys.argv[1:] if words is None else words
     try:
+        if words[:1] == ["build"]:
+            return build(words[1:])
+        arguments = parser.parse_args(words)
         return COMMANDS[arguments.command](arguments)
     except events.SessionError as fault:
         return report(fault)
@@ -92,12 +94,12 @@ def own_folder():
     return os.path.dirname(os.path.abspath(sys.argv[0]))
 
 
-def build(arguments):
-    """`build`."""
+def build(words):
+    """`build`, whose options are those of the part for TensorRT."""
     from edgecc.device.agent import building
 
     put_back()
-    return building.build(os.path.abspath(arguments.folder or own_folder()))
+    return building.build(words, own_folder())
 
 
 def measure(arguments):
@@ -111,6 +113,5 @@ COMMANDS = {
     "identify": print_identity,
     "state": print_state,
     "restore": restore,
-    "build": build,
     "measure": measure,
 }

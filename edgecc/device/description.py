@@ -46,4 +46,3 @@ def describe(folder: Path, graph: ir.Model, board: Target, artifact: Artifact) -
 
 def _tensor(tensor: TensorSpec) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
-

@@ -18,10 +18,12 @@ import onnx_ir as ir
 from edgecc import bundle, catalog, distance
 from edgecc.conv import is_convolution
 from edgecc.cost import Ledger, count
+from edgecc.device import description, pack
+from edgecc.device.description import describe
 from edgecc.lowering import Lowering
 from edgecc.oracle import Difference
-from edgecc.pipeline import Pipeline, make_pass
 from edgecc.plan import Plan
+from edgecc.precision import settle_precision, with_samples
 from edgecc.report import record
 from edgecc.request import Asked, Request
 from edgecc.settle import settle
@@ -42,6 +44,7 @@ STAGES = (
     "plan",
     "rewrite",
     "legalise",
+    "precision",
     "verify",
     "lower",
     "bundle",
@@ -120,6 +123,7 @@ def build(
     engine = EngineWish(precision, dla, tensorrt)
     options = Lowering(backend, fallback, winograd, tune, rpc, engine)
     lowering = options.settle(board, clock.detail)
+    board, wish = board.at(lowering.computes_in(board)), with_samples(wish, lowering, board)
     versions = {**_versions(), **lowering.versions()}
     folder = Path(out) if out is not None else Path(f"{path.stem}-{board.name}")
     with bundle.staging(folder) as stage, tempfile.TemporaryDirectory() as scratch:
@@ -133,24 +137,36 @@ def build(
             prepared = catalog.prepare().run(source.model, debug)
             written = bundle.save_model(source.model, stage / bundle.MODEL)
             before = proofs.check_prepared(written, debug[0].culprit if debug else None)
+            _refuse_early(source.model, board, lowering, Path(scratch))
         ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
         with clock.stage("plan"):
-            place = source.workplace(board, ledger, Path(scratch), clock.detail)
+            place = source.workplace(board, ledger, Path(scratch), clock.detail, lowering.name)
             rewriting = settle(wish, place)
         with clock.stage("rewrite"):
             decided = rewriting.run(source.model, [ledger, *debug], Path(scratch), clock.detail)
             decided += catalog.tidy().run(source.model, [ledger, *debug])
         with clock.stage("legalise"):
-            legalised = _legalisation(board, lowering).run(source.model, debug)
+            legalised = catalog.pipeline(lowering.legalisation(board)).run(source.model, debug)
             _sign(source.model)
             written = bundle.save_model(source.model, stage / bundle.MODEL)
+        with clock.stage("precision"):
+            narrow = settle_precision(
+                lowering,
+                board,
+                source.model,
+                written,
+                rewriting.samples.feeds if rewriting.samples else [proofs.inputs],
+                Path(scratch),
+                evaluation=wish.evaluation,
+                tell=clock.detail,
+            )
         with clock.stage("verify"):
             outputs = proofs.run(written)
             macs = ledger.costs[0].total.macs
             after = distance.measure(proofs, written, outputs, rewriting.samples, macs)
         with clock.stage("lower"):
-            artifact = lowering.build(written, board, stage, clock.detail)
-            lowered = _check_lowered(lowering, artifact, stage, proofs, outputs)
+            artifact = narrow.lowering.build(written, board, stage, clock.detail)
+            lowered = _check_lowered(narrow.lowering, artifact, stage, proofs, outputs)
         report = {
             **record.of_build(source.record, board.name, str(rewriting.rewrites), source.shapes),
             **record.of_rewriting(rewriting),
@@ -158,6 +174,7 @@ def build(
             "decisions": record.of_decisions(decided, ledger.costs),
             "passes": record.of_passes([*prepared, *decided, *legalised]),
             "verify": record.of_verify(proofs, before, after, lowered),
+            "precision": narrow.record,
             "artifact": artifact.to_json(),
             **({"debug": debug[0].to_json()} if debug else {}),
         }
@@ -172,6 +189,9 @@ def build(
             (stage / bundle.PLAN).write_text(made.to_json())
             report["timings_s"] = dict(clock.seconds)
             bundle.write_json(stage / bundle.REPORT, report)
+            told = describe(stage, source.model, board, artifact)
+            bundle.write_json(stage / description.NAME, told)
+            pack.write(stage / pack.NAME)
             bundle.write_manifest(stage, versions, source.record["sha256"])
     return Build(folder, report)
 
@@ -229,13 +249,13 @@ def inspect(model: str | Path, *, shape: GivenShapes | None = None) -> dict[str,
     }
 
 
-def _legalisation(board: Target, lowering: Backend) -> Pipeline:
-    """What the backend and the board's engine ask of the model."""
-    legal = catalog.pipeline(lowering.legalisation(board))
-    if board.opset_max is None:
-        return legal
-    options = {"opset": board.opset_max, "reader": board.opset_reader or board.name}
-    return legal + Pipeline((make_pass("lower_opset", options, catalog.passes()),))
+def _refuse_early(graph: ir.Model, board: Target, lowering: Backend, scratch: Path) -> None:
+    """Refuse what no engine of the board can build, before a plan is made for it."""
+    if board.engine is None:
+        return
+    copy = graph.clone()
+    catalog.pipeline(lowering.legalisation(board)).run(copy)
+    lowering.refuse(bundle.save_model(copy, scratch / "legalised.onnx"), board)
 
 
 def _check_lowered(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,10 @@ from typing import Any, Literal
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgecc.engine_wish import CALIBRATION as CALIBRATION
+from edgecc.engine_wish import INT8_MODEL as INT8_MODEL
+from edgecc.engine_wish import EngineWish as EngineWish
+from edgecc.engine_wish import Quantisation as Quantisation
 from edgecc.errors import UsageError
 from edgecc.hardware import Core as Core
 from edgecc.hardware import Efficiency as Efficiency
@@ -63,10 +67,6 @@ class Target(BaseModel):
     """Every backend that can serve this board."""
     passes: str
     """The default pipeline, in the text form of `edgecc.pipeline.Pipeline`."""
-    opset_max: int | None = None
-    """The newest ONNX opset its engine reads; None is no limit."""
-    opset_reader: str | None = None
-    """What sets `opset_max`, in words for the error message."""
     granule: int = Field(default=1, ge=1)
     """How many channels are computed in one go: ranks that are multiples of it waste nothing."""
     peaks: Peaks | None = None
@@ -147,34 +147,6 @@ class Artifact:
     def from_json(cls, data: Mapping[str, Any]) -> Artifact:
         """Read back what `to_json` wrote."""
         return cls(**{**data, "files": tuple(data["files"])})
-
-
-@dataclass(frozen=True)
-class EngineWish:
-    """What a user asks of an engine of TensorRT; None leaves it to the board."""
-
-    precision: str | None = None
-    """One of the board's (`Engine.precisions`), or "best": INT8 where it costs little."""
-    dla: int | None = None
-    """The core of the deep-learning accelerator to run on; what it cannot take runs on the GPU."""
-    tensorrt: str | None = None
-    """The release on the board, "8.2"; None is the board's newest."""
-
-
-@dataclass(frozen=True)
-class Quantisation:
-    """How a backend wants INT8 told."""
-
-    form: Literal["qdq", "cache", "both"]
-    """A graph with Q/DQ pairs (`INT8_MODEL`), a calibration cache (`CALIBRATION`), or both."""
-    release: str
-    """Of the TensorRT that reads the cache."""
-    freely: bool = False
-    """Whether layers may stay in float, where INT8 costs too much."""
-
-
-INT8_MODEL, CALIBRATION = "model.int8.onnx", "calibration.cache"
-"""What quantising leaves beside `model.onnx`, for a backend's `build`."""
 
 
 class Session(ABC):
@@ -267,9 +239,9 @@ class Backend(ABC):
             )
         return self
 
-    def at(self, target: Target) -> Target:
-        """Return `target` with the prices of the precision that the backend computes in."""
-        return target
+    def computes_in(self, target: Target) -> Precision:
+        """Return the precision that most of the network is computed in."""
+        return target.precisions[0]
 
     def legalisation(self, target: Target) -> str:
         """Return the passes (text form) a model goes through before `build`."""
@@ -278,6 +250,16 @@ class Backend(ABC):
     def quantisation(self, target: Target) -> Quantisation | None:
         """Return how INT8 is wanted; None where the network stays in float."""
         return None
+
+    def keeping(self, nodes: Sequence[str]) -> Backend:
+        """Return the backend, to leave these nodes in float where the rest is INT8."""
+        return self
+
+    def refuse(self, model: Path, target: Target) -> None:  # noqa: B027  (most refuse by building)
+        """Refuse a legalised model that cannot be lowered for `target`, before any long work.
+
+        Errors: `edgecc.errors.BuildError`.
+        """
 
     @abstractmethod
     def build(

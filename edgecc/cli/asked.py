@@ -94,7 +94,8 @@ Keep = Annotated[
 Prices = Annotated[
     Path | None,
     typer.Option(
-        help="Measured layer times of the target (JSON), for a budget.",
+        help="Measured layer times of the target (JSON), for a budget; 'model' for those of its "
+        "data sheet. Default: what 'edgecc bench' measured, where it did.",
         metavar="FILE",
         rich_help_panel=BUDGET,
     ),

@@ -33,6 +33,8 @@ class Device(BaseModel):
     """The board that it is, as in `edgecc boards`."""
     ssh_config: Path | None = None
     """Another configuration of ssh than ~/.ssh/config."""
+    python: str | None = None
+    """The Python there that has onnxruntime, as "/home/pi/venv/bin/python"; None is `python3`."""
     note: str = ""
     """Anything: where it stands, whom it belongs to."""
 
@@ -87,4 +89,6 @@ def connect(text: str, path: Path | None = None) -> Transport:
     device = known[text]
     if device.url == LOCAL:
         return Local()
-    return Ssh(device.url, config=device.ssh_config, name=text)
+    way = Ssh(device.url, config=device.ssh_config, name=text)
+    way.python = device.python
+    return way

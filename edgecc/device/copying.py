@@ -111,8 +111,6 @@ def pull(transport: Transport, remote: str, local: Path) -> None:
         packed = Path(scratch) / "files.tar"
         _fetch(transport, place, packed)
         made = _unpack(packed, Path(scratch) / "files", transport.name) / place.name
-        if not made.exists():
-            raise DeviceError(f"{transport.name} has no file {place}")
         if local.is_dir():
             shutil.rmtree(local)
         made.rename(local)
@@ -120,8 +118,11 @@ def pull(transport: Transport, remote: str, local: Path) -> None:
 
 def _fetch(transport: Transport, place: PurePosixPath, packed: Path) -> None:
     argv = ["tar", "-cf", "-", "-C", str(place.parent), "--", place.name]
-    size = _sh(transport, f"du -sk {_q(str(place))} | cut -f1")
-    timeout_s = LOOK_S + int(size or 0) * 1024 / SLOWEST_BYTES_PER_S
+    text = f"[ ! -e {_q(str(place))} ] || du -sk {_q(str(place))} | cut -f1"
+    size = _sh(transport, text).strip()
+    if not size:
+        raise DeviceError(f"{transport.name} has no file {place}")
+    timeout_s = LOOK_S + int(size) * 1024 / SLOWEST_BYTES_PER_S
     with packed.open("wb") as stream:
         transport.run(argv, timeout_s=timeout_s, stdout=stream)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from edgecc import bundle
+from edgecc.bundle import MODEL
+from edgecc.model import sha256
 from edgecc.oracle import spec, specs
 from edgecc.target import Artifact, Target, TensorSpec
 
@@ -21,7 +22,7 @@ def describe(folder: Path, graph: ir.Model, board: Target, artifact: Artifact) -
     With an engine to build, the model is the one that it is built from.
     """
     engine = artifact.details.get("engine")
-    model = artifact.details.get("engine_model", bundle.MODEL)
+    model = artifact.details.get("engine_model", MODEL)
     jetson = board.jetson
     return {
         "schema_version": SCHEMA_VERSION,
@@ -29,7 +30,7 @@ def describe(folder: Path, graph: ir.Model, board: Target, artifact: Artifact) -
         "target": board.name,
         "machine": artifact.machine,
         "model": model,
-        "model_sha256": bundle.sha256(folder / model),
+        "model_sha256": sha256(folder / model),
         "inputs": [_tensor(each) for each in specs(graph)],
         "outputs": [_tensor(spec(value)) for value in graph.graph.outputs],
         "run": artifact.run,

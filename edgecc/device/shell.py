@@ -41,6 +41,8 @@ done
 
 def find_python(transport: Transport) -> str | None:
     """Return the path of a Python 3.6 or later on the device, None where there is none."""
+    if transport.python is not None:
+        return transport.python
     found = transport.run(["sh", "-c", FIND_PYTHON], timeout_s=QUICK_S).stdout.strip()
     return found or None
 

@@ -38,6 +38,8 @@ class Transport(ABC):
 
     name: str
     """As messages call the device."""
+    python: str | None = None
+    """The Python there that has what runners need; None is looked for."""
 
     @abstractmethod
     def command(self, argv: Sequence[str]) -> list[str]:

@@ -9,6 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from edgecc.report.engine import finishing_lines, precision_lines
+
 Record = dict[str, Any]
 
 
@@ -20,10 +22,13 @@ def show_build(out: Console, notes: Console, folder: str, report: Record) -> Non
     for line in planned_lines(report):
         out.print(line)
     out.print(_error_line(verify))
+    for line in precision_lines(report):
+        out.print(line)
     done, of = _rewritten(report["decisions"])
     out.print(f"{done} of {of} convolutions rewritten ({folder}/plan.json)")
     out.print(f"\nbundle  {folder}")
-    out.print(f"run it  {artifact['run']}")
+    for line in finishing_lines(report, folder):
+        out.print(line)
     for note in _notes(report):
         notes.print(f"note: {note}")
 
@@ -192,8 +197,6 @@ def _notes(report: Record) -> list[str]:
     ]
     if report["uncounted"]:
         notes.append(f"multiply-adds not counted: {', '.join(report['uncounted'])}")
-    if missing := report.get("artifact", {}).get("missing"):
-        notes.append(f"still missing: {missing}")
     notes += report.get("artifact", {}).get("details", {}).get("notes", [])
     if debug := report.get("debug"):
         notes += debug["passes"]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from targets.tensorrt.finding import Finding
 from targets.tensorrt.operators import support
@@ -88,7 +89,8 @@ def _finding(error: Any, nodes: Sequence[onnx.NodeProto]) -> Finding:
     label = name or (node.output[0] if node.output else "")
     operator = error.node_operator() or node.op_type
     description = _words(error.desc())
-    reason = f"has no {operator}" if description == "false" else f"cannot parse it: {description}"
+    missing = description == "false" or description.startswith("Plugin not found")
+    reason = f"has no {operator}" if missing else f"cannot parse it: {description}"
     return Finding(label, operator, reason)
 
 
@@ -100,4 +102,7 @@ def _words(description: str) -> str:
 
 
 def _nodes(model_path: Path) -> list[onnx.NodeProto]:
-    return list(onnx.load(model_path, load_external_data=False).graph.node)
+    try:
+        return list(onnx.load(model_path, load_external_data=False).graph.node)
+    except DecodeError:
+        return []  # the parser has said so already

@@ -1,129 +1,80 @@
-"""A bundle's device.json: how the board builds the engine, and which board that is."""
+"""How a board builds its engine: the `engine` of device.json, and the passes that lead to it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from edgecc.errors import UsageError
-from edgecc.target import Target, TensorSpec
-from targets.tensorrt.device.version import newest_opset
+import onnx
 
-SCHEMA_VERSION = 1
-PRECISIONS = ("fp32", "fp16", "int8", "best")
-Shape = Sequence[int]
-Profile = Mapping[str, Mapping[str, Shape]]
-"""For each dynamic input its shapes `min`, `opt` and `max`."""
+from edgecc.target import CALIBRATION, INT8_MODEL, EngineWish, Target
+from targets.tensorrt import dla
+from targets.tensorrt.operators import support
+from targets.tensorrt.versions import Release, release
+
+HAVE_FORMS = (
+    *("Celu", "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish", "LayerNormalization"),
+    *("Mish", "RMSNormalization", "Shrink", "Swish", "ThresholdedRelu"),
+)
+"""Operators that the pass `expand_operators` makes of others."""
 
 
-def describe(
-    target: Target,
-    *,
-    model_sha256: str,
-    inputs: Sequence[TensorSpec],
-    outputs: Sequence[TensorSpec],
-    opset: int,
-    nodes: int,
-    precision: str | None = None,
-    dla: int | None = None,
-    tensorrt: str | None = None,
-    shapes: Mapping[str, Shape] | None = None,
-    profile: Profile | None = None,
-    calibration: str | None = None,
-    layers_fp32: Sequence[str] = (),
-    model: str = "model.onnx",
-) -> dict[str, Any]:
-    """Return what `device.json` says of an engine for `target`: the same for the same arguments.
+def legalisation(reads: Release, board: str, *, on_dla: bool) -> str:
+    """Return the passes after which `reads` of a board can read a model.
 
-    `precision` None is the board's first; `tensorrt` None is any release of the board's that reads
-    the model's `opset`. `shapes` are those of dynamic inputs at run time, `profile` the range that
-    the engine is built for. `calibration` is a path inside the bundle; `nodes`, how many the model
-    has, is what the board estimates its building time from.
-    Errors: `UsageError` for what the board or its TensorRT does not have.
+    For the DLA, what it would leave to the GPU takes forms that it has, where they are exact.
     """
-    engine = target.engine
-    if engine is None:
-        raise UsageError(f"{target.name} has no TensorRT", hint="edgecc targets lists the boards")
-    precision = precision or engine.precisions[0]
-    _check(target, precision, dla, tensorrt)
-    jetson = target.jetson
+    lacks = [name for name in HAVE_FORMS if not _has(reads, name)]
+    reader = f"TensorRT {reads.name} of {board}"
+    steps = [
+        *([dla.KEEPS] if on_dla else []),
+        *([f"expand_operators(operators={' '.join(lacks)})"] if lacks else []),
+        f"lower_opset(opset={reads.opset_max}, reader={reader})",
+        "infer_shapes, narrow_int64, remove_identities, remove_unused, sanitise_names",
+    ]
+    return ", ".join(steps)
+
+
+def _has(reads: Release, operator: str) -> bool:
+    since = support.SINCE.get(operator)
+    return since is not None and reads.number >= since
+
+
+def engine_model(model: Path, *, on_dla: bool) -> Path:
+    """Return what the engine is built from: the model with Q/DQ pairs, where there is one and its
+    reader takes it.
+    """
+    quantised = model.with_name(INT8_MODEL)
+    return quantised if quantised.exists() and not on_dla else model
+
+
+def engine(model: Path, target: Target, wish: EngineWish, kept: Sequence[str]) -> dict[str, Any]:
+    """Return how the engine of `model` is built: what the agent's `build` reads.
+
+    `tensorrt` are the releases of the board that read the model's opset, the wished one first;
+    `kept` are nodes that stay in float; `nodes`, how many there are, is what the board estimates
+    its building time from.
+    """
+    network = onnx.load(model, load_external_data=False)
+    opset = next((o.version for o in network.opset_import if o.domain in ("", "ai.onnx")), 0)
+    weights = {tensor.name for tensor in network.graph.initializer}
+    inputs = [value for value in network.graph.input if value.name not in weights]
+    versions = target.engine.versions if target.engine else ()
+    readers = [name for name in versions if release(name).opset_max >= opset]
+    calibration = model.with_name(CALIBRATION)
+    explicit = model.name == INT8_MODEL
     return {
-        "schema_version": SCHEMA_VERSION,
-        "backend": "tensorrt",
-        "target": target.name,
-        "machine": target.machine,
-        "model": model,
-        "model_sha256": model_sha256,
-        "inputs": [_tensor(spec) for spec in inputs],
-        "outputs": [_tensor(spec) for spec in outputs],
-        "board": None
-        if jetson is None
-        else {
-            "soc": jetson.soc,
-            "models": list(jetson.models),
-            "modules": list(jetson.modules),
-            "title": target.title,
+        "tensorrt": sorted(readers, key=lambda name: name != wish.tensorrt),
+        "precision": wish.precision,
+        "dla": wish.dla,
+        "shapes": {
+            value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
+            for value in inputs
         },
-        "engine": {
-            "tensorrt": [tensorrt] if tensorrt else _readers(engine.versions, opset),
-            "precision": precision,
-            "dla": dla,
-            "shapes": _run_shapes(inputs, shapes or {}, profile or {}),
-            "profile": _plain(profile) if profile else None,
-            "calibration": calibration,
-            "layers_fp32": sorted(layers_fp32),
-            "opset": opset,
-            "nodes": nodes,
-        },
-    }
-
-
-def _check(target: Target, precision: str, dla: int | None, tensorrt: str | None) -> None:
-    engine = target.engine
-    assert engine is not None
-    had = engine.precisions if precision != "best" else ("best",)
-    if precision not in had:
-        raise UsageError(
-            f"{target.name} has no {precision} in TensorRT", hint=f"it has {', '.join(had)}"
-        )
-    if dla is not None and dla not in range(engine.dla_cores):
-        cores = ", ".join(map(str, range(engine.dla_cores))) or "none"
-        raise UsageError(f"{target.name} has no DLA core {dla}", hint=f"its cores: {cores}")
-    if dla is not None and precision == "fp32":
-        raise UsageError("DLA computes no fp32", hint="--precision fp16 or int8")
-    if tensorrt is not None and tensorrt not in engine.versions:
-        raise UsageError(
-            f"{target.name} has no TensorRT {tensorrt}", hint=f"it has {', '.join(engine.versions)}"
-        )
-
-
-def _readers(versions: Sequence[str], opset: int) -> list[str]:
-    """The releases that read `opset`."""
-    return [version for version in versions if (newest_opset(version) or 0) >= opset]
-
-
-def _tensor(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
-
-
-def _run_shapes(
-    inputs: Sequence[TensorSpec], shapes: Mapping[str, Shape], profile: Profile
-) -> dict[str, list[int]]:
-    """The shape of each input at run time. Errors: `UsageError` where a dynamic one has none."""
-    found: dict[str, list[int]] = {}
-    for spec in inputs:
-        given = shapes.get(spec.name) or profile.get(spec.name, {}).get("opt")
-        if given is None and not spec.is_static:
-            raise UsageError(
-                f"the input {spec} is dynamic: TensorRT would take 1 for each unknown size",
-                hint=f"give its shape: --shape {spec.name}=1x3x224x224",
-            )
-        found[spec.name] = [size for size in given or spec.shape if isinstance(size, int)]
-    return found
-
-
-def _plain(profile: Profile) -> dict[str, dict[str, list[int]]]:
-    return {
-        name: {end: list(ends[end]) for end in ("min", "opt", "max")}
-        for name, ends in profile.items()
+        "profile": None,
+        "calibration": CALIBRATION if calibration.exists() and not explicit else None,
+        "layers_fp32": sorted(kept) if not explicit else [],
+        "opset": opset,
+        "nodes": len(network.graph.node),
     }

@@ -73,9 +73,9 @@ class TensorrtRtxBackend(Backend):
             )
         return replace(self, precision=known[wanted])
 
-    def at(self, target: Target) -> Target:
-        """Return the board as it computes in the precision."""
-        return target.at(self.precision)
+    def computes_in(self, target: Target) -> Precision:
+        """Return the precision."""
+        return self.precision
 
     def legalisation(self, target: Target) -> str:
         """Return what gives a model the types to compute in."""

@@ -16,10 +16,10 @@ def build(folder):
     try:
         identity = identify.identify()
         runners.read_bundle(folder, identity)
-        engine, failure = runners.tensorrt("engine"), runners.tensorrt("failure")
+        engine, errors = runners.tensorrt("engine"), runners.tensorrt("errors")
         try:
             engine.build(folder, identity, lambda event: events.emit(**event))
-        except failure.Failure as fault:
+        except errors.BoardError as fault:
             raise SessionError(fault.code, fault.message, fault.hint) from None
     except SessionError as fault:
         events.emit("error", **fault.to_json())

@@ -18,7 +18,10 @@ from edgecc.device.agent.guard import Guard
 from edgecc.device.agent.privilege import Privilege
 from edgecc.device.agent.sensors import Sensors
 
-POWER_HIDDEN = "power is hidden from this user: it is shown after: {} (until the next boot)"
+POWER_HIDDEN = (
+    "power is hidden from this user, so latency alone is measured; it is shown after: {} "
+    "(until the next boot)"
+)
 NO_POWER = "this device has no power sensor that can be read: latency alone is measured"
 PROFILE_S = 3.0
 
@@ -30,7 +33,8 @@ class Session:
         self.job, self.events = job, events
         self._ends = time.monotonic() + job["limit_s"]
         self.guard = self.identity = self._lock = self._journal = self._pinned = None
-        self._is_pinned, self._runners, self._sensors = False, {}, None
+        self._is_pinned = self._watched = False
+        self._runners, self._sensors = {}, None
         self._scratch = tempfile.mkdtemp(prefix="edgecc-")
         self._privilege = Privilege()
 
@@ -98,12 +102,10 @@ class Session:
             os.mkdir(scratch)
             self._runners[label] = runners.open_runner(folder, device, scratch, self)
         told = self.identity["sensors"]
-        if not self.job["energy"]:
-            return
-        if told["to_show_power"] and not told["power_readable"]:
-            self.events.note(POWER_HIDDEN.format(told["to_show_power"]))
-        elif not told["power_readable"]:
-            self.events.note(NO_POWER)
+        self._watched = bool(self.job["energy"]) and told["power_readable"]
+        if self.job["energy"] and not self._watched:
+            show = told["to_show_power"]
+            self.events.note(POWER_HIDDEN.format(show) if show else NO_POWER)
 
     def _pin(self):
         before = clocks.snapshot()
@@ -130,7 +132,7 @@ class Session:
         self._pinned = self._tell_state("pinned")
 
     def _round(self, number):
-        if self.job["energy"]:
+        if self._watched:
             start_s = time.monotonic()
             with self._sensors:
                 self._sleep(self.job["idle_s"])
@@ -142,7 +144,7 @@ class Session:
             self._told("warm", label, number, runner.warm(self.job["warmup_s"]))
             self._times("latency", label, number, runner.latency(self.job["latency"]))
             self._check()
-            if self.job["energy"]:
+            if self._watched:
                 with self._sensors:
                     done = runner.energy(self.job["energy"]["seconds"])
                 self._times("energy", label, number, done)

@@ -15,6 +15,7 @@ from edgecc.device.agent import arrays, programs
 from edgecc.device.agent.events import SessionError
 
 PROFILED = 100  # runs: a trace has an event for every node of every run
+PROFILE_WARMUP_S = 0.5
 STARTS_S = 120.0  # what a program may take to load, besides its runs
 PATIENCE = 6  # times the time asked for, where few runs take that long
 
@@ -43,7 +44,7 @@ def read_bundle(folder, identity):
 
 
 def open_runner(folder, device, scratch, session):
-    """Return the runner of a bundle; `session` has job, guard, identity and left_s()."""
+    """Return the runner of a bundle; `session` has job, events, guard, identity, left_s()."""
     if device["backend"] == "tensorrt":
         return Tensorrt(folder, session)
     return Program(folder, device, scratch, session)
@@ -60,7 +61,7 @@ class Program:
         self._words = without(self._words, ("-i", "--input", "-o", "--out"))
         if not words[0].startswith("/") and words[0] != "python3":
             self._words[0] = os.path.join(folder, words[0])
-        given = session.job.get("inputs") or {}
+        self._shapes, given = {}, session.job.get("inputs") or {}
         for tensor in device["inputs"]:
             path = given.get(tensor["name"]) or self._draw(tensor)
             self._words += ["-i", "{}={}".format(tensor["name"], path)]
@@ -70,14 +71,9 @@ class Program:
         self._typical_s = None
 
     def _draw(self, tensor):
-        name, shape = tensor["name"], tensor["shape"]
-        shape = (self._session.job.get("shapes") or {}).get(name, shape)
-        if not all(isinstance(size, int) and size > 0 for size in shape):
-            raise SessionError(
-                4,
-                "the input {} of {} has no fixed shape: {}".format(name, self._folder, shape),
-                "build it with --shape, or name a file for it",
-            )
+        name = tensor["name"]
+        shape = self._shape(name, tensor["shape"])
+        self._shapes[name] = shape
         path = os.path.join(self._scratch, "input-{}.npy".format(len(os.listdir(self._scratch))))
         try:
             arrays.write(path, tensor["dtype"], shape)
@@ -85,6 +81,28 @@ class Program:
             text = "no input of type {} can be made up for {}"
             raise SessionError(4, text.format(tensor["dtype"], name)) from None
         return path
+
+    def _shape(self, name, shape):
+        """The sizes to run with: the job's, the bundle's own, those of its report's figures."""
+        told = (self._session.job.get("shapes") or {}).get(name)
+        for sizes in (told, shape, self._reported().get(name)):
+            if sizes is not None and all(isinstance(n, int) and n > 0 for n in sizes):
+                if sizes is not told and list(sizes) != list(shape):
+                    text = "{}: the open sizes of the input {} are taken as in its report: {}"
+                    self._session.events.note(text.format(self._folder, name, sizes))
+                return list(sizes)
+        raise SessionError(
+            4,
+            "the input {} of {} has no fixed shape: {}".format(name, self._folder, shape),
+            "build it with --shape, or name a file for it",
+        )
+
+    def _reported(self):
+        try:
+            with open(os.path.join(self._folder, "report.json"), encoding="utf-8") as stream:
+                return json.load(stream)["verify"]["inputs"]["shapes"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     def warm(self, seconds):
         """Run for a time; what a run takes decides how many the next passes have."""
@@ -148,6 +166,7 @@ class Program:
             "end_s": end_s,
             "runs": len(times),
             "runner": self._name,
+            "shapes": self._shapes,
             "peak_rss_mb": done.peak_rss_mb,
             "raw": done.errors or None,
         }
@@ -168,7 +187,7 @@ class Tensorrt:
 
     def __init__(self, folder, session):
         self._folder, self._session = folder, session
-        self._shapes = session.job.get("shapes")
+        self._shapes, self._trtexec = session.job.get("shapes"), session.identity["trtexec"]
         if self._call("engine", "find", folder, session.identity) is None:
             raise SessionError(
                 5, "{} has no engine on this board yet".format(folder), "edgecc-device build"
@@ -197,11 +216,21 @@ class Tensorrt:
 
     def profile(self, seconds):
         """Return the layers and their times."""
-        done = self._call("measure", "profile", self._folder, None, None, seconds, 0.5, None)
+        done = self._call(
+            "measure",
+            "profile",
+            self._folder,
+            None,
+            None,
+            seconds,
+            PROFILE_WARMUP_S,
+            self._shapes,
+            trtexec=self._trtexec,
+        )
         return done["layers"]
 
     def _pass(self, name, *arguments, **options):
-        done = self._call("measure", name, *arguments, **options)
+        done = self._call("measure", name, *arguments, trtexec=self._trtexec, **options)
         done.setdefault("runs", len(done["times_ms"]))
         return done
 
@@ -209,7 +238,7 @@ class Tensorrt:
         part = tensorrt(module)
         try:
             return getattr(part, name)(*arguments, **options)
-        except tensorrt("failure").Failure as failure:
+        except tensorrt("errors").BoardError as failure:
             raise SessionError(failure.code, failure.message, failure.hint) from None
 
 

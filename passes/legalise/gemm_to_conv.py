@@ -189,6 +189,8 @@ def _read(node: ir.Node) -> _Layer | Refusal:
         weight = constant(node.inputs[1])
         if weight is None:
             return Refusal("its weights are computed at run time")
+        if weight.dtype.kind != "f":
+            return Refusal("its weights are no fractions")
         return (
             _with_bias(node, weight.T) if weight.ndim == 2 else Refusal("its weights are no matrix")
         )

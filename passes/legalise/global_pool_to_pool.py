@@ -106,8 +106,10 @@ def _whole_map(node: ir.Node) -> tuple[int, int] | Refusal:
     """H and W of the map that `node` pools as a whole."""
     x = node.inputs[0]
     shape = list(x.shape or ()) if x is not None else []
-    if len(shape) != 4:
+    if x is None or len(shape) != 4:
         return Refusal("its input is no map of two dimensions")
+    if x.dtype is None or not x.dtype.is_floating_point():
+        return Refusal("its input is no fractions")
     height, width = shape[2:]
     if not isinstance(height, int) or not isinstance(width, int):
         return Refusal("the size of its input is open")

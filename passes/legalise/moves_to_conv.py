@@ -56,6 +56,8 @@ class MovesToConv(Pass):
         """Ones and zeros: (O, I, KH, KW), for a DepthToSpace (I, O, KH, KW)."""
         x = node.inputs[0]
         shape = list(x.shape or ()) if x is not None else []
+        if x is None or x.dtype is None or not x.dtype.is_floating_point():
+            return Refusal("its input is no fractions")
         if len(shape) != 4 or not isinstance(shape[1], int):
             return Refusal("its input is no map with a known number of channels")
         count = shape[1]

@@ -18,6 +18,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
+from targets.tensorrt.check import check
 from targets.tensorrt.finding import Finding
 from targets.tensorrt.operators import support
 from targets.tensorrt.versions import Release
@@ -55,6 +56,15 @@ def parse(model_path: Path) -> list[Finding]:
     if not parsed and not found:
         return [Finding("", BROKEN, "cannot parse the model and does not say why")]
     return found
+
+
+def consult(model_path: Path, release: Release) -> list[Finding]:
+    """Return what the tables of `release` find, and the parser's opinion where it is `installed`.
+
+    Errors: `edgecc.errors.BuildError` for a file that is no ONNX.
+    """
+    table = check(model_path, release)
+    return weigh(table, parse(model_path), release) if installed() else table
 
 
 def weigh(table: Sequence[Finding], parsed: Sequence[Finding], release: Release) -> list[Finding]:

@@ -72,6 +72,13 @@ def test_what_does_not_divide_is_refused(body: str, sizes: tuple[int, int], reas
     assert largest_gap(model, rewritten) == 0
 
 
+def test_integers_are_refused() -> None:
+    text = "g (int32[2,3,8,8] x) => (int32[A,B,C,D] y) { y = ReduceMax <axes=[2,3]> (x) }"
+    rewritten, decisions = run_passes(parse(text), POOL)
+    assert operators(rewritten) == ["ReduceMax"]
+    assert decisions[-1].refusal or decisions[-2].refusal
+
+
 @pytest.mark.parametrize(
     ("size", "found"), [(1, []), (7, [7]), (56, [8, 7]), (36, [6, 6]), (22, None), (512, [8, 8, 8])]
 )

@@ -57,3 +57,9 @@ def test_too_many_channels_are_refused() -> None:
     model = model_of("SpaceToDepth <blocksize=2> (x)")
     _, decisions = run_passes(model, MOVE.replace("conv,", "conv(channels=31),"))
     assert "more than 31 channels" in str([d.refusal for d in decisions])
+
+
+def test_integers_are_refused() -> None:
+    text = "g (int64[2,8,4,6] x) => (int64[A,B,C,D] y) { y = Gather <axis=1> (x, i) }"
+    rewritten, _ = run_passes(parse(text, {"i": np.array([1])}), MOVE)
+    assert operators(rewritten) == ["Gather"]

@@ -106,6 +106,14 @@ def test_for_rtx_the_parser_is_the_judge() -> None:
     assert parser.weigh([], [NEWER, BROKEN], release("rtx 1.7")) == [NEWER, BROKEN]
 
 
+def test_both_are_asked(save: Save) -> None:
+    body = 'y = ScatterND <reduction="add"> (x, i, u)'
+    weights = {"i": np.array([[0]]), "u": np.ones((1, 3, 9, 9), np.float32)}
+    path = save(model_of(f"g ({MAP}) => (float[A,B,C,D] y) {{ {body} }}", weights))
+    found = parser.consult(path, release("8.5"))
+    assert [(f.reason, f.fatal) for f in found] == [("knows no reduction=add of ScatterND", True)]
+
+
 @pytest.mark.parametrize(
     ("target", "name"),
     [

@@ -99,7 +99,7 @@ def _resize(site: Site, generation: int) -> Reason | None:
 
 def _softmax(site: Site, generation: int) -> Reason | None:
     if generation == 1:
-        return "of Xavier has no Softmax", "take it off the end of the network"
+        return "has no Softmax on Xavier", "take it off the end of the network"
     shape = site.shape() or ()
     axis = int(site.attribute("axis", -1)) % max(len(shape), 1)
     if axis == 0:

@@ -101,7 +101,7 @@ def pool(site: Site, generation: int) -> Reason | None:
     )
     exclusive = site.kind == "AveragePool" and not site.attribute("count_include_pad", 0)
     if beyond is None and exclusive and generation == 1:
-        reason = "of Xavier averages with the pads counted alone (count_include_pad=1)"
+        reason = "averages with the pads counted alone on Xavier (count_include_pad=1)"
         return reason, None if any(pads) else REPLACED.format("count_pads")
     return beyond
 

@@ -91,14 +91,16 @@ def times_of_nodes(path):
     with open(path, encoding="utf-8") as stream:
         events = json.load(stream)
     os.unlink(path)
-    found = {}
+    found, operators = {}, {}
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             name = event["name"][: -len("_kernel_time")]
             found.setdefault(name, []).append(event["dur"] / 1e3)
+            operators[name] = event.get("args", {}).get("op_name")
     return [
         {
             "name": name,
+            "op": operators[name],
             "average_ms": sum(times_ms) / len(times_ms),
             "median_ms": sorted(times_ms)[len(times_ms) // 2],
         }

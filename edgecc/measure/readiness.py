@@ -100,8 +100,10 @@ def lacks(identity: Identity, board: Target | None) -> Iterator[Lack]:
 
 def _privilege(identity: Identity) -> Iterator[Lack]:
     sensors = identity.get("sensors") or {}
-    if command := None if sensors.get("power_readable") else sensors.get("to_show_power"):
-        yield Lack("its power is hidden from this user", "time is measured, energy is not", command)
+    command = sensors.get("to_show_power")
+    if not sensors.get("power_readable"):
+        what = "its power is hidden from this user" if command else "it has no power sensor"
+        yield Lack(what, "time is measured, energy is not", command)
     if identity.get("root") is False and identity.get("sudo") is False:
         yield Lack(
             "this user is not root and has no sudo without a password",

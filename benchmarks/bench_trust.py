@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -144,7 +145,9 @@ def _checks(bundles: dict[str, Path], backend: str, trials: int, runs: int) -> l
 def _median_ms(bundle: Path) -> float:
     found = bench(bundle, DEVICE, WISH)
     found.demand()
-    return found.measurement.latency["A"].median_ms
+    median_ms = found.measurement.latency["A"].median_ms
+    print(f"{bundle.name}: {median_ms:.4f} ms", file=sys.stderr, flush=True)
+    return median_ms
 
 
 def _same_again(bundle: Path, backend: str, runs: int) -> Shown:
@@ -170,6 +173,7 @@ def _ratio(bundle: Path, against: Path) -> Interval:
     found = bench(bundle, DEVICE, WISH, against=against)
     found.demand()
     assert found.measurement.ratio is not None  # as it is trusted
+    print(f"{bundle.name} over itself: {found.measurement.ratio}", file=sys.stderr, flush=True)
     return found.measurement.ratio
 
 

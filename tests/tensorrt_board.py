@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,3 +125,12 @@ def write_bundle(folder: Path, model: onnx.ModelProto | None = None, **engine: A
     }
     (folder / "device.json").write_text(json.dumps(description))
     return folder
+
+
+def old_python() -> str:
+    """Python 3.6 where there is one, else this one."""
+    for name in ("python3.6", str(Path.home() / ".pyenv/versions/3.6.15/bin/python")):
+        path = shutil.which(name)
+        if path and subprocess.run([path, "-V"], capture_output=True).returncode == 0:
+            return path
+    return sys.executable

@@ -128,7 +128,8 @@ def scan(model: Path, feeds: Sequence[Arrays]) -> dict[str, Channels]:
         for name, array in arrays.items():
             if name not in found:
                 channels = array.shape[1] if array.ndim > 1 else 1
-                found[name] = Channels(*(np.zeros(channels) for _ in range(3)))
+                blank = np.zeros(channels)
+                found[name] = Channels(blank, blank, blank)
             if len(found[name].greatest) == (array.shape[1] if array.ndim > 1 else 1):
                 found[name].add(array)
     for name, channels in found.items():

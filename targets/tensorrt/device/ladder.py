@@ -12,12 +12,13 @@ LOWER = {"best": "fp16", "int8": "fp16", "fp16": "fp32"}
 FIRST_MB, MOST_MB, LEAST_MB = 1024, 8192, 16
 
 
-def first(precision, layers_fp32, memory_mb):
-    """Return the first attempt: {"precision", "workspace_mb", "layers_fp32", "why"}."""
+def first(recipe, memory_mb):
+    """Return the first attempt at `recipe` (see `options.build`), with the reason as `why`."""
     return {
-        "precision": precision,
+        "precision": recipe["precision"],
         "workspace_mb": min(FIRST_MB, _share(memory_mb, 4)),
-        "layers_fp32": list(layers_fp32),
+        "layers_fp32": list(recipe["layers_fp32"]),
+        "dla": recipe["dla"],
         "why": "as asked",
     }
 
@@ -44,12 +45,14 @@ def following(attempt, failed, version, memory_mb):
         why = "{} in {}: kept in fp32".format(reason, attempt["precision"])
         return dict(attempt, layers_fp32=kept, why=why)
     lower = LOWER.get(attempt["precision"])
-    if lower:
+    if lower and not (lower == "fp32" and attempt["dla"] is not None):  # DLA computes no fp32
         why = "{} in {}: the whole network in {}".format(reason, attempt["precision"], lower)
         return dict(attempt, precision=lower, why=why)
     raise BoardError(
         BUILD,
-        "TensorRT {} has no implementation for {}, in fp32 neither".format(version, what),
+        "TensorRT {} has no implementation for {}, in {} neither".format(
+            version, what, attempt["precision"]
+        ),
         "leave this convolution as it was: edgecc build --exclude '{}'".format(
             " ".join(profile.parts(what or "")) or what
         ),
@@ -78,8 +81,8 @@ def _hopeless(kind, what, node, attempt, version):
         "board": (
             DEVICE,
             '{} does not know this board ("Unknown embedded device detected")'.format(trt),
-            "only another JetPack helps: 8.2.1 of JetPack 4.6.1 and 4.6.2 knows no Xavier NX 16GB; "
-            "flash 4.6.3 or 5.1",
+            "only another JetPack helps: 8.2.1 of JetPack 4.6.1 and 4.6.2 knows no Xavier NX 16GB, "
+            "8.5.2 of JetPack 5.1 does",
         ),
         "option": (
             BUILD,

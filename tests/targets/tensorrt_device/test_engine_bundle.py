@@ -74,6 +74,7 @@ def test_a_bundle_for_any_board_is_built_on_any(board: Board, bundle: Path) -> N
             "8.5.3",
             ["the bundle was made for TensorRT 8.5.2; this board's 8.5.3 reads its opset 17"],
         ),
+        ("11.0.0", ["TensorRT 11.0.0 is newer than this agent knows"]),
         ("8.2.1", "TensorRT 8.2.1 reads opset 13 at most, the bundle's model is at 17"),
         ("6.0.1", "reads opset 10 at most"),
         (None, "there is no TensorRT on this board"),

@@ -99,7 +99,7 @@ def build(
     from edgecc.report.tables import show_build
 
     request = asked.request(locals())
-    lowering = {
+    lowering: dict[str, Any] = {
         "backend": backend,
         "fallback": fallback,
         "winograd": not no_winograd,

@@ -14,12 +14,19 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from jetson.standin import install
 from onnx import TensorProto, helper, numpy_helper
 
 from targets.tensorrt.device import engine
 
 VERSIONS = ("7.1.3", "8.0.1", "8.2.1", "8.4.2", "8.5.2", "8.6.1", "10.3.0")
+LESS_OFTEN = ("8.0.1", "8.4.2", "8.6.1")
+RELEASES = [
+    pytest.param(version, marks=[pytest.mark.slow] if version in LESS_OFTEN else [])
+    for version in VERSIONS
+]
+"""For tests that run trtexec: the first of each generation's words, and the others slowly."""
 Event = dict[str, Any]
 
 

@@ -16,6 +16,7 @@ from edgecc.cli import (
     build,
     compare,
     console,
+    devices,
     explain,
     import_,
     inspect,
@@ -45,6 +46,8 @@ app.command(name="verify")(verify.verify)
 app.command(name="bench", epilog=EPILOG)(bench.bench)
 app.command(name="compare")(compare.compare)
 app.command(name="import")(import_.import_)
+app.command(name="devices")(devices.devices)
+app.command(name="doctor")(devices.doctor)
 app.command(name="power")(power.power)
 
 

@@ -20,7 +20,7 @@ from edgecc.measure.trace import Recorder, Trace
 from edgecc.measure.trust import Limits
 from edgecc.target import Target, Tell
 
-SETTLE_S, WARMUP_S, IDLE_S = 5.0, 2.0, 10.0
+SETTLE_S, WARMUP_S = 5.0, 2.0
 Event = Mapping[str, Any]
 
 
@@ -33,6 +33,8 @@ class Wish:
     """Of timed runs, for each bundle in each round."""
     energy_s: float | None = 10.0
     """Of runs under the power sensors, for each bundle in each round; None leaves power out."""
+    idle_s: float = 10.0
+    """Of doing nothing under the power sensors, in each round."""
     mode: str | None = None
     """A power mode by its name or number; None leaves it as it is."""
     pin: bool = True
@@ -58,7 +60,7 @@ class Wish:
         """Return what the device is told to do with bundles at these paths, on these sizes."""
         energy_s = self.energy_s if energy else None
         passes = self.rounds * len(bundles)
-        busy = passes * (self.seconds + (energy_s or 0.0) + WARMUP_S) + self.rounds * IDLE_S
+        busy = passes * (self.seconds + (energy_s or 0.0) + WARMUP_S) + self.rounds * self.idle_s
         return {
             "schema_version": 1,
             "bundles": dict(bundles),
@@ -73,7 +75,7 @@ class Wish:
                 "min_samples": math.ceil(self.limits.samples / self.rounds),
                 "max_samples": 20_000,
             },
-            "idle_s": IDLE_S if energy_s else 0.0,
+            "idle_s": self.idle_s if energy_s else 0.0,
             "energy": {"seconds": energy_s} if energy_s else None,
             "profile": self.profile,
             "threads": self.threads,

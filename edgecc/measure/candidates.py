@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from edgecc import bundle
 from edgecc.device import description
 from edgecc.errors import DeviceError, ModelError, UsageError
 from edgecc.model import sha256
-from edgecc.target import Tell
+from edgecc.target import Target, Tell
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def check_fits(candidate: Candidate, identity: Mapping[str, Any], device: str) -
         )
     board = candidate.device.get("board") or {}
     soc, model = identity.get("soc"), identity.get("model")
-    if not board.get("soc") or (soc == board["soc"] and _is_one_of(model, board.get("models"))):
+    if _fits(identity, board.get("soc"), board.get("models") or ()):
         return
     raise DeviceError(
         f"the bundle {candidate.name} is for {board.get('title') or candidate.target} "
@@ -215,5 +215,14 @@ def check_fits(candidate: Candidate, identity: Mapping[str, Any], device: str) -
     )
 
 
-def _is_one_of(model: Any, known: Any) -> bool:
-    return not known or not model or any(part in str(model) for part in known)
+def is_board(identity: Mapping[str, Any], board: Target) -> bool:
+    """Whether a device may be a board, from what it says of itself."""
+    jetson = board.jetson
+    return jetson is None or _fits(identity, jetson.soc, jetson.models)
+
+
+def _fits(identity: Mapping[str, Any], soc: str | None, models: Sequence[str]) -> bool:
+    """Whether chip and model are those of a Jetson; any will do where none is asked for."""
+    told = identity.get("model")
+    of_these = not models or not told or any(part in str(told) for part in models)
+    return soc is None or (identity.get("soc") == soc and of_these)

@@ -20,6 +20,8 @@ SHOWN = 20
 """Malformed lines that are told in full; all are counted."""
 BESIDE = 2
 """Samples beside a load that are not taken for idle."""
+LOOSE = 0.1
+"""A load whose time is uncertain by more of it is short, or lost samples at an edge."""
 TWO_LEVELS = 0.1
 """A load whose halves differ by more of its power may be two."""
 Record = dict[str, Any]
@@ -43,6 +45,10 @@ def analyse(
         raise UsageError(f"there is no file {path}")
     log = power_log.read(path)
     series = power_log.series(log, interval_s)
+    if len(series.t_s) < 2:
+        raise UnstableError(
+            f"{path}: 1 sample of power, which takes no time", hint="record a minute and more"
+        )
     rails = meter(log.rails, boards, target)
     found = phases.find(series, rails)
     for first, last in found.loads:
@@ -189,6 +195,11 @@ def _notes(series: Series, rails: Meter, found: phases.Phases, measured: list[Re
             notes.append(f"phase {number}: the GPU is busy {busy:.0f} % of it: the CPU's load?")
         if phase["two_levels"]:
             notes.append(f"phase {number} has two levels: two loads without idle between them?")
+        if phase["duration_uncertainty_s"] > LOOSE * phase["duration_s"]:
+            notes.append(
+                f"phase {number}: {phase['duration_s']:.1f} s is known to "
+                f"{phase['duration_uncertainty_s']:.1f} s: run it longer, or sample more often"
+            )
         if lost := phase["lost_samples"]:
             notes.append(f"phase {number}: {lost} samples are lost, told by those beside them")
     return notes

@@ -145,10 +145,10 @@ def _stands_out(
 
 
 def _spread(values: Array) -> float:
-    """A standard deviation that a few outliers leave as it is."""
-    if len(values) == 0:
+    """The standard deviation of noise, by its neighbours: outliers and levels leave it as it is."""
+    if len(values) < 2:
         return 0.0
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    return 1.4826 / np.sqrt(2) * float(np.median(np.abs(np.diff(values))))
 
 
 def _all_or_nothing(series: Series) -> Phases:

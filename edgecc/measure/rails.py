@@ -111,7 +111,7 @@ def _check(printed: Sequence[str], boards: Mapping[str, Power], target: str) -> 
     own = boards[target].rails
     if not any(_of(name, own) for name in printed):
         names = ", ".join(rail.name for rail in own)
-        others = [name for name, power in boards.items() if _known(printed, power)]
+        others = _named_once(name for name, power in boards.items() if _known(printed, power))
         raise UsageError(
             f"{target} has the rails {names}; these are {', '.join(printed)}",
             hint=f"--target {others[0]} has them" if others else "leave --target away",

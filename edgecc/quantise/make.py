@@ -23,7 +23,7 @@ from edgecc.quantise.accuracy import Judge, split
 from edgecc.quantise.balance import balance
 from edgecc.quantise.cache import write_cache
 from edgecc.quantise.qdq import OLDEST_OPSET, Quantised, layers, quantise
-from edgecc.quantise.ranges import ranges, scan
+from edgecc.quantise.ranges import Channels, ranges, scan
 from edgecc.quantise.sensitivity import choose_kept, sensitivity
 from edgecc.quantise.simulate import as_float16
 from edgecc.quantise.thresholds import Method
@@ -92,15 +92,17 @@ def quantise_model(
         channels = scan(path, used)
     tell(f"where to cut activations off ({wish.method})")
     known = ranges(path, used, wish.method, channels)
-    judge = Judge(path, held, evaluation)
-    work = Work(path, known, judge, scratch, tell)
+    work = Work(path, channels, known, Judge(path, held, evaluation), scratch)
+    has_qdq = graph.opset_imports.get("", 0) >= OLDEST_OPSET or wish.form != "cache"
     kept = tuple(wish.keep)
     ranked: dict[str, float] = {}
-    if wish.most is not None and graph.opset_imports.get("", 0) >= OLDEST_OPSET:
-        kept, ranked = work.keep(kept, wish.most)
-    wants_qdq, wants_cache = wish.form != "cache", wish.form != "qdq"
+    if wish.most is not None and has_qdq:
+        ranked = sensitivity([n for n in layers(graph) if n not in kept], work.lost, tell)
+        chosen = choose_kept(list(ranked), lambda names: work.lost([*kept, *names]), wish.most)
+        kept += chosen.names
     tell("int8")
-    made = work.quantised(kept, path if wants_qdq else scratch / path.name, strict=wants_qdq)
+    beside = path if wish.form != "cache" else scratch / path.name
+    made = work.quantised(kept, beside.with_suffix(".int8.onnx")) if has_qdq else None
     cache = path.with_name(CACHE)
     record = {
         "method": wish.method,
@@ -114,8 +116,8 @@ def quantise_model(
     }
     return Written(
         path,
-        made.path if made and wants_qdq else None,
-        write_cache(cache, known, wish.release) if wants_cache else None,
+        made.path if made and wish.form != "cache" else None,
+        write_cache(cache, known, wish.release) if wish.form != "qdq" else None,
         kept,
         record,
     )
@@ -123,27 +125,21 @@ def quantise_model(
 
 @dataclass(frozen=True)
 class Work:
-    """A network, the ranges of its activations, and who judges what is made of it."""
+    """A network, what its activations hold, and who judges what is made of it."""
 
     model: Path
+    channels: Mapping[str, Channels]
     ranges: Mapping[str, float]
     judge: Judge
     scratch: Path
-    tell: Tell
 
-    def quantised(self, kept: Sequence[str], beside: Path, *, strict: bool) -> Quantised | None:
-        """The QDQ graph; where none is wanted (not `strict`), it is for the accuracy alone."""
-        if not strict and ir.load(self.model).opset_imports.get("", 0) < OLDEST_OPSET:
-            return None
-        out = beside.with_suffix(".int8.onnx")
-        return quantise(self.model, self.ranges, out, kept)
+    def quantised(self, kept: Sequence[str], out: Path) -> Quantised:
+        """The QDQ graph."""
+        return quantise(self.model, self.ranges, out, kept, self.channels)
 
-    def keep(self, kept: Sequence[str], most: float) -> tuple[tuple[str, ...], dict[str, float]]:
-        """The layers to keep for a loss of `most`, those of the user first; and the ranking."""
-        found = sensitivity(self.model, self.ranges, self.judge.damage, self.scratch, self.tell)
-        ranked = [*kept, *(name for name in found if name not in kept)]
-        chosen = choose_kept(self.model, self.ranges, self.judge.damage, most, ranked, self.scratch)
-        return tuple(dict.fromkeys((*kept, *chosen.names))), found
+    def lost(self, kept: Sequence[str]) -> float:
+        """What is lost where these layers are kept."""
+        return self.judge.damage(self.quantised(kept, self.scratch / "tried.onnx").path)
 
     def account(self, made: Quantised | None) -> dict[str, Any]:
         """What float16 and int8 cost, for the report."""

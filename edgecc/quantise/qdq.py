@@ -20,8 +20,10 @@ import onnx_ir as ir
 from edgecc.bundle import save_model
 from edgecc.conv import constant
 from edgecc.errors import BuildError
+from edgecc.quantise.bias import correct_biases
 from edgecc.quantise.pairs import free_others, join_sums, part_shared
 from edgecc.quantise.placement import POOLS, WEIGHTED
+from edgecc.quantise.ranges import Channels
 
 OLDEST_OPSET = 13
 """The first whose QuantizeLinear takes a scale for each channel."""
@@ -39,11 +41,16 @@ class Quantised:
 
 
 def quantise(
-    model: Path, ranges: Mapping[str, float], out: Path, keep: Collection[str] = ()
+    model: Path,
+    ranges: Mapping[str, float],
+    out: Path,
+    keep: Collection[str] = (),
+    channels: Mapping[str, Channels] | None = None,
 ) -> Quantised:
     """Write the network in `model` to `out`, its layers in int8 but for those called in `keep`.
 
-    `ranges` are what int8's 127 stands for, by activation.
+    `ranges` are what int8's 127 stands for, by activation; with `channels`, what these hold, biases
+    are corrected for the rounding of weights.
     Errors: `edgecc.errors.BuildError` for an opset before 13, and for a network in int8 already.
     """
     graph = ir.load(model)
@@ -63,6 +70,8 @@ def quantise(
     free_others(made, set(chosen))
     join_sums(made)
     part_shared(made)
+    if channels is not None:
+        correct_biases(made, channels)
     made.metadata_props.clear()  # onnxruntime's own notes
     made.producer_name, made.producer_version = "edgecc", version("edgecc")
     return Quantised(save_model(made, out), tuple(chosen), left)
@@ -139,6 +148,7 @@ def _by_onnxruntime(model: Path, ranges: Mapping[str, float], chosen: list[str])
             "WeightSymmetric": True,
             "AddQDQPairToWeight": True,
             "QuantizeBias": False,
+            "QDQDisableWeightAdjustForInt32Bias": True,
             "DedicatedQDQPair": True,
             "ForceQuantizeNoInputCheck": True,
             "OpTypesToExcludeOutputQuantization": kinds,

@@ -65,7 +65,7 @@ def _show_runs(out: Console, found: Record) -> None:
 
 def _show_malformed(notes: Console, found: Record) -> None:
     count = found["malformed_count"]
-    notes.print(f"{count} malformed {'line' if count == 1 else 'lines'}, not counted in:")
+    notes.print(f"{count} malformed {'line' if count == 1 else 'lines'}, left out:")
     for line in found["malformed"][:FIRST]:
         notes.print(f"  line {line['line']}: {line['reason']}: {line['text'][:60]!r}")
     if count > FIRST:

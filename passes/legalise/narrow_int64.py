@@ -3,15 +3,17 @@
 Before:  Gather(x, indices: INT64), Reshape(x, shape: INT64), Cast<to=INT64>(a BOOL)
 After:   Gather(x, indices: INT32), Reshape(x, shape: INT64), Cast<to=INT32>(a BOOL)
 TensorRT before version 10 has no INT64: it clamps such weights to INT32, with a warning for each.
-Initialisers, and values computed from them and from narrower types, whose range is proven. The
-ends of a Slice are clamped: no axis is longer. Exact: the numbers are the same. Outputs keep their
-type. Refuses numbers beyond INT32; what operators want as INT64 stays, and one line says how many.
+Initialisers, and values computed from them and from narrower types, whose range is proven. Where a
+Slice begins and ends stays INT64, which NVIDIA's parser wants where the steps are left out, but is
+clamped: no axis is longer. Exact: the numbers are the same. Outputs keep their type. Refuses
+numbers beyond INT32; what operators want as INT64 stays, and one line says how many.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar, TypeAlias
 
 import numpy as np
@@ -19,7 +21,7 @@ import onnx
 import onnx_ir as ir
 
 from edgecc.conv import constant
-from edgecc.graph import add_initializer
+from edgecc.graph import add_initializer, all_names, drop_initializer, fresh_name
 from edgecc.rewrite import Decision, Pass, Room
 from passes.legalise.ranges import INT32, RULES, fits, ranges
 
@@ -39,14 +41,16 @@ class NarrowInt64(Pass):
 
     def run(self, model: ir.Model) -> list[Decision]:
         """Narrow what can be, and say what stays."""
+        names = all_names(model.graph)
+        clamped = _clamp_slices(model, names)
         narrowing = _Narrowing(model)
         narrowing.settle()
-        told, stays, wanted_by = Counter[str](), 0, set[str]()
+        told, stays, wanted_by = Counter[str]({"slice limit": clamped}), 0, set[str]()
         decisions = []
         plan = [(value, *narrowing.readers(value)) for value in narrowing.constants()]
         for value, narrow, wide in plan:
             if narrow:
-                _narrow_constant(value, narrow, everywhere=not wide)
+                _narrow_constant(value, narrow, None if not wide else names)
                 told["constant"] += 1
             if wide and fits(narrowing.ranges.get(value)):
                 stays += 1
@@ -107,6 +111,8 @@ class _Narrowing:
         """Whether the node may read INT32 at this place, all that has the same type with it."""
         if node.domain != "" or node.op_type not in _READERS:
             return False
+        if node.op_type == "Slice" and index > 0:
+            return False
         return self._agrees(node, self._kind(node, index, 0))
 
     def _agrees(self, node: ir.Node, kind: str) -> bool:
@@ -116,7 +122,7 @@ class _Narrowing:
         if not any(f.type_str == kind and "tensor(int32)" in f.types for f in formals):
             return False
         inputs = all(
-            value in self.values or self._fits_at(node, index, value)
+            value in self.values or (constant(value) is not None and fits(self.ranges.get(value)))
             for index, value in enumerate(node.inputs)
             if value is not None and self._kind(node, index, 0) == kind
         )
@@ -126,12 +132,6 @@ class _Narrowing:
             if self._kind(node, index, 1) == kind
         )
 
-    def _fits_at(self, node: ir.Node, index: int, value: ir.Value) -> bool:
-        """Whether a constant fits; where a slice begins and ends may lie beyond any axis."""
-        if constant(value) is None:
-            return False
-        return fits(self.ranges.get(value)) or (node.op_type == "Slice" and index in (1, 2))
-
     def _kind(self, node: ir.Node, index: int, side: int) -> str:
         """The type variable of an input (side 0) or output (side 1)."""
         schema = onnx.defs.get_schema(node.op_type, self.opset, "")
@@ -139,17 +139,39 @@ class _Narrowing:
         return str(formals[min(index, len(formals) - 1)].type_str)
 
 
-def _narrow_constant(value: ir.Value, uses: list[Use], *, everywhere: bool) -> None:
-    """Let `uses` read the numbers as INT32: the value itself, if they are all there are."""
+def _clamp_slices(model: ir.Model, names: set[str]) -> int:
+    """Let no slice begin or end beyond INT32; return how many of those limits are clamped."""
+    clamped: dict[ir.Value, ir.Value] = {}
+    slices = [node for node in model.graph.all_nodes() if node.op_type == "Slice"]
+    for node, index in product(slices, (1, 2)):
+        value = node.inputs[index] if len(node.inputs) > index else None
+        array = constant(value)
+        if value is None or value.graph is None or array is None or array.dtype != np.int64:
+            continue
+        near = np.clip(array, *INT32)
+        if value not in clamped and (near != array).any():
+            clamped[value] = add_initializer(
+                value.graph, fresh_name(f"{value.name}.clamped", names), near
+            )
+        if value in clamped:
+            node.replace_input_with(index, clamped[value])
+            drop_initializer(value.graph, value)
+    return len(clamped)
+
+
+def _narrow_constant(value: ir.Value, uses: list[Use], names: set[str] | None) -> None:
+    """Let `uses` read the numbers as INT32: from a copy with a new name, or, without `names`, from
+    the value itself.
+    """
     array = constant(value)
     assert array is not None
     assert value.graph is not None
-    small = np.clip(array, *INT32).astype(np.int32)
-    if everywhere:
+    small = array.astype(np.int32)
+    if names is None:
         value.const_value = ir.tensor(small, name=value.name)
         value.type = ir.TensorType(ir.DataType.INT32)
         return
-    copy = add_initializer(value.graph, f"{value.name}.int32", small)
+    copy = add_initializer(value.graph, fresh_name(f"{value.name}.int32", names), small)
     for node, index in uses:
         node.replace_input_with(index, copy)
 
@@ -169,9 +191,12 @@ def _is_output(value: ir.Value) -> bool:
 
 
 def _in_words(told: Counter[str], stays: int, readers: list[str]) -> str:
-    """ "3 constants and 1 Cast are INT32 now; 2 constants stay, as Reshape wants INT64"."""
+    """Say it in one line, as "3 constants and 1 Cast INT32 now; 1 constant stays INT64 for Pad"."""
+    limits = told.pop("slice limit", 0)
     counts = [f"{n} {what}{'s' if n > 1 else ''}" for what, n in told.items() if n]
     parts = [f"{' and '.join(counts)} INT32 now"] if counts else []
+    if limits:
+        parts.append(f"{limits} limit{'s' if limits > 1 else ''} of slices clamped to INT32")
     if stays:
         these = "constant stays" if stays == 1 else "constants stay"
         parts.append(f"{stays} {these} INT64 for {', '.join(readers)}, and would fit INT32")

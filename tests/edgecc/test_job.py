@@ -121,7 +121,9 @@ def test_xavier_gets_the_form_of_an_operator_that_its_opset_lacks(
 
 def test_xavier_refuses_an_operator_without_another_form(save: Save, tmp_path: Path) -> None:
     model = parse("g (float[1,4,4] x) => (float[1] y) { y = Det(x) }")
-    with pytest.raises(BuildError, match=r"xavier runs TensorRT 8\.5, which has no Det \(node 'Det_"):
+    with pytest.raises(
+        BuildError, match=r"xavier runs TensorRT 8\.5, which has no Det \(node 'Det_"
+    ):
         job.build(save(model), "xavier", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -8,19 +8,22 @@ from edgecc.device.agent.events import Events, SessionError
 from edgecc.device.agent.measuring import INTERRUPTED, Interrupted, interrupt
 
 
-def build(folder):
-    """Build the engine of the bundle in a folder; return the exit code."""
-    events = Events(sys.stdout.fileno())
+def build(arguments):
+    """Build the engine of the bundle in a folder; return the exit code.
+
+    `arguments` are those of `targets.tensorrt.device.command.main_build`.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    try:
+
+    def board():
         identity = identify.identify()
-        runners.read_bundle(folder, identity)
-        engine, errors = runners.tensorrt("engine"), runners.tensorrt("errors")
-        try:
-            engine.build(folder, identity, lambda event: events.emit(**event))
-        except errors.BoardError as fault:
-            raise SessionError(fault.code, fault.message, fault.hint) from None
+        runners.read_bundle(arguments.folder, identity)
+        return identity
+
+    events = Events(sys.stdout.fileno())
+    try:
+        return runners.tensorrt("command").main_build(arguments, board)
     except SessionError as fault:
         events.emit("error", **fault.to_json())
         return fault.code
@@ -30,4 +33,3 @@ def build(folder):
     except OSError as error:
         events.emit("error", code=4, message="the device failed: {}".format(error), hint=None)
         return 4
-    return 0

@@ -23,6 +23,10 @@ def main(words=None):
     back.add_argument("--forget", action="store_true", help="drop it instead")
     build = commands.add_parser("build", help="build the engine of a bundle")
     build.add_argument("folder", nargs="?", help="by default the one that this file lies in")
+    build.add_argument("--fresh", action="store_true", help="build it though the cache has it")
+    build.add_argument("--limit", type=float, metavar="SECONDS", help="end it after so long")
+    build.add_argument("--list", action="store_true", help="the engines in the cache")
+    build.add_argument("--gc", type=float, metavar="MB", help="keep at most so much of the cache")
     measure = commands.add_parser("measure", help="measure bundles, interleaved")
     measure.add_argument("job", nargs="*", help="a job (JSON; - is stdin), or folders of bundles")
     measure.add_argument("--tied", action="store_true", help="end when stdin ends")
@@ -97,7 +101,8 @@ def build(arguments):
     from edgecc.device.agent import building
 
     put_back()
-    return building.build(os.path.abspath(arguments.folder or own_folder()))
+    arguments.folder = os.path.abspath(arguments.folder or own_folder())
+    return building.build(arguments)
 
 
 def measure(arguments):

@@ -10,6 +10,8 @@ import threading
 
 PATIENCE_S = 60.0
 """For how long the other end may take nothing."""
+REASONS = []
+"""Why this process sent itself a signal."""
 
 
 class SessionError(Exception):
@@ -24,14 +26,24 @@ class SessionError(Exception):
         return {"code": self.code, "message": self.message, "hint": self.hint}
 
 
-class Events:
-    """Where events go. A lost host ends the session with SIGHUP; a full disk does not."""
+def host_is_gone():
+    """End the session: SIGTERM to this process, with the reason in `REASONS`."""
+    REASONS.append("the link to the host was lost")
+    os.kill(os.getpid(), signal.SIGTERM)
 
-    def __init__(self, output, record=None):
+
+class Events:
+    """Where events go: a file descriptor or None, a record, and `tell`, which takes each.
+
+    A lost host ends the session; a full disk does not.
+    """
+
+    def __init__(self, output, record=None, tell=lambda event: None):
+        self._tell = tell
         self._output, self._lock = output, threading.RLock()
         self._record = None
-        self._patient = stat.S_ISFIFO(os.fstat(output).st_mode)
-        self._patient = self._patient or stat.S_ISSOCK(os.fstat(output).st_mode)
+        kind = 0 if output is None else os.fstat(output).st_mode
+        self._patient = stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
         if self._patient:
             os.set_blocking(output, False)
         if record:
@@ -48,11 +60,12 @@ class Events:
 
     def emit(self, event, **fields):
         """Tell an event; safe from every thread."""
-        line = json.dumps(dict(fields, event=event), sort_keys=True, allow_nan=False)
-        data = line.encode() + b"\n"
+        told = dict(fields, event=event)
+        data = json.dumps(told, sort_keys=True, allow_nan=False).encode() + b"\n"
         with self._lock:
             self._keep(data)
             self._send(data)
+            self._tell(told)
 
     def note(self, text):
         """Tell what a reader should know."""
@@ -82,7 +95,7 @@ class Events:
                     continue
         except OSError:
             self._output = None
-            os.kill(os.getpid(), signal.SIGHUP)
+            host_is_gone()
 
     def close(self):
         """End the record."""

@@ -1,5 +1,6 @@
 """`edgecc-device measure`: a job read, its session run to an end that is always told."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -8,8 +9,8 @@ import sys
 import threading
 import time
 
-from edgecc.device.agent import protocol
-from edgecc.device.agent.events import Events, SessionError
+from edgecc.device.agent import protocol, words
+from edgecc.device.agent.events import REASONS, Events, SessionError, host_is_gone
 
 INTERRUPTED = 130
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -38,14 +39,16 @@ class Interrupted(BaseException):
     """A signal, or the host that is gone."""
 
 
-def measure(words, tied):
-    """Run the session that `words` name; return the exit code."""
+def measure(named, tied):
+    """Run the session of the job, or the bundles, that are named; return the exit code."""
     try:
-        job = read_job(words)
+        job = read_job(named)
     except SessionError as fault:
         sys.stderr.write("edgecc-device: {}\n".format(fault.message))
         return fault.code
-    events = Events(sys.stdout.fileno(), job["record"])
+    # a person at a terminal reads the words; the record has it all
+    output = None if sys.stdout.isatty() else sys.stdout.fileno()
+    events = Events(output, job["record"], tell)
     events.emit(
         "start",
         schema_version=1,
@@ -55,7 +58,8 @@ def measure(words, tied):
         t_s=time.monotonic(),
     )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, interrupt)
     session = protocol.Session(job, events)
     code = INTERRUPTED
     try:
@@ -68,7 +72,22 @@ def measure(words, tied):
         restored = session.close()
         events.emit("end", ok=code == 0, restored=restored, t_s=time.monotonic())
         events.close()
+        say("the record: {}".format(job["record"]))
     return code
+
+
+def tell(event):
+    """Say an event to a person, on stderr."""
+    text = words.words(event)
+    if text:
+        say(text)
+
+
+def say(text):
+    """Write a line to stderr, which may be gone."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
 
 
 def attempt(session, events, tied):
@@ -89,36 +108,35 @@ def attempt(session, events, tied):
 
 def interrupt(number, frame):
     """End the session: the handler of signals."""
-    name = signal.Signals(number).name
-    raise Interrupted("the link to the host was lost" if name == "SIGHUP" else "ended by " + name)
+    raise Interrupted(REASONS[0] if REASONS else "ended by " + signal.Signals(number).name)
 
 
 def watch_stdin():
     """Wait until the host's side is gone; then end the session."""
     while os.read(0, 4096):
         pass
-    os.kill(os.getpid(), signal.SIGHUP)
+    host_is_gone()
 
 
-def read_job(words):
+def read_job(named):
     """Return the whole job that a file, stdin's first line, or bundles describe.
 
     Raises SessionError with the code of a wrong call.
     """
-    if len(words) == 1 and not os.path.isdir(words[0]):
+    if len(named) == 1 and not os.path.isdir(named[0]):
         try:
-            text = first_line() if words[0] == "-" else read(words[0])
+            text = first_line() if named[0] == "-" else read(named[0])
             given = json.loads(text)
             bundles = {str(name): str(path) for name, path in given["bundles"].items()}
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            message = "{} is no job: {}".format(words[0], error)
+            message = "{} is no job: {}".format(named[0], error)
             raise SessionError(2, message) from None
     else:
-        given, bundles = {}, dict(zip(LABELS, words))
+        given, bundles = {}, dict(zip(LABELS, named))
     wrong = sorted(set(given) - set(DEFAULTS) - {"bundles"})
     if wrong:
         raise SessionError(2, "a job has no field {}".format(", ".join(wrong)))
-    if not bundles or len(words) > len(LABELS) or not all(len(name) == 1 for name in bundles):
+    if not bundles or len(named) > len(LABELS) or not all(len(name) == 1 for name in bundles):
         raise SessionError(2, "a job has bundles by names of one letter, and one at least")
     job = dict(DEFAULTS, **given)
     job["bundles"] = {name: os.path.abspath(path) for name, path in bundles.items()}

@@ -127,7 +127,7 @@ def recipe(folder, data):
         raise BoardError(
             BUILD,
             "the bundle has dynamic inputs without a shape: {}".format(", ".join(sorted(dynamic))),
-            "build it with fixed shapes: edgecc build --shape NAME=1x3x224x224",
+            "build it with fixed shapes: edgecc build --shape NAME:1,3,224,224",
         )
     calibration = engine.get("calibration")
     return {

@@ -20,7 +20,7 @@ import os
 import shutil
 import tempfile
 
-from targets.tensorrt.device import bundle, engine, messages, options, process, summary
+from targets.tensorrt.device import bundle, loading, messages, options, process, summary
 from targets.tensorrt.device import profile as layers_of
 from targets.tensorrt.device import times as queries
 from targets.tensorrt.device import version as versions
@@ -160,9 +160,9 @@ class Run:
                 "is another program using the GPU?",
             )
         if why or self.started_s is None:
-            raise engine.unloadable(why or ("unknown", None, None), self.version, done)
+            raise loading.unloadable(why or ("unknown", None, None), self.version, done)
         self.bound = summary.bound_shapes(done.text)
-        engine.check_shapes(self.bound, dict(bundle.shapes(self.data), **self.recipe["dynamic"]))
+        loading.check_shapes(self.bound, dict(bundle.shapes(self.data), **self.recipe["dynamic"]))
         return done
 
     def text_of(self, path):

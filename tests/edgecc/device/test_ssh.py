@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -155,6 +156,26 @@ def test_after_a_cut_it_connects_again(ssh: Ssh, sshd: Sshd) -> None:
     with contextlib.suppress(DeviceError):  # ssh may notice only now
         ssh.run(["true"], timeout_s=10)
     assert ssh.run(["echo", "back"], timeout_s=10).stdout == "back\n"
+
+
+@pytest.mark.slow
+def test_a_link_that_is_dead_and_not_cut(ssh: Ssh, sshd: Sshd) -> None:
+    """As when a device loses its power: nothing answers, and nothing says so."""
+    begin = time.monotonic()
+    text = "while sleep 0.1; do echo on; done"
+    with ssh.stream(["sh", "-c", text], timeout_s=60, stall_s=50) as stream:
+        lines = iter(stream)
+        assert next(lines) == "on"
+        stopped = sshd.sessions()
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(DeviceError, match="the link was lost"):
+                list(lines)
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+    assert time.monotonic() - begin < 40
 
 
 def assert_ends(pid: int) -> None:

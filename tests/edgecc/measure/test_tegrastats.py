@@ -173,15 +173,33 @@ def test_the_collected_lines(assets: Path) -> None:
         for number, (percent, mhz) in MEMORY_LOADS.items()
     }
     assert {number: len(line.cpus) for number, line in found.items()} == CPUS
-    assert {number for number, line in found.items() if line.time} == set(
-        ["11", "26", "31", "34", "35", "37"]
-    )
-    assert {number for number, line in found.items() if line.in_milliwatts} == set(
-        ["08", "11", "26", "28", "29", "32", "34", "35", "37"]
-    )
-    assert {number for number, line in found.items() if line.swap is None} == set(
-        ["05", "08", "20", "31", "37", "38"]
-    )
+    assert {number for number, line in found.items() if line.time} == {
+        "11",
+        "26",
+        "31",
+        "34",
+        "35",
+        "37",
+    }
+    assert {number for number, line in found.items() if line.in_milliwatts} == {
+        "08",
+        "11",
+        "26",
+        "28",
+        "29",
+        "32",
+        "34",
+        "35",
+        "37",
+    }
+    assert {number for number, line in found.items() if line.swap is None} == {
+        "05",
+        "08",
+        "20",
+        "31",
+        "37",
+        "38",
+    }
 
 
 def test_fields_of_the_collected_lines(assets: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_pinned_clock_that_ran_at_another() -> None:
     state(given, "round 2")["cpus"][0]["cur_khz"] = 1_400_000
     doubt = the_one(given)
     assert doubt.kind == "clocks"
-    assert "CPU 0 is set to 2000 MHz and ran at 1400" in doubt.text
+    assert "CPU 0 is pinned, and went from 1990 to 1400 MHz" in doubt.text
 
 
 def test_an_idle_clock_that_nobody_pinned_may_move() -> None:

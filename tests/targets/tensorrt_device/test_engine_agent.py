@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jetson.board import Board
 from jetson.standin import install
 from tensorrt_board import old_python
 
-pack = pytest.importorskip("edgecc.device.pack", reason="the agent is not in this tree")
-boards = pytest.importorskip("jetson.board", reason="the agent's stand-in is not in this tree")
+from edgecc.device import pack
 
 JOB = {
     "schema_version": 1,
@@ -36,7 +36,7 @@ JOB = {
 
 @pytest.mark.slow
 def test_build_and_measure(tmp_path: Path, bundle: Path) -> None:
-    boards.Board.make(tmp_path / "sys", "5.1")
+    Board.make(tmp_path / "sys", "5.1")
     install(tmp_path / "sys", "8.5.2")
     pack.write(bundle / "edgecc-device")
     (tmp_path / "job.json").write_text(json.dumps({**JOB, "bundles": {"A": str(bundle)}}))
@@ -50,6 +50,7 @@ def test_build_and_measure(tmp_path: Path, bundle: Path) -> None:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     assert events("build")[-1]["event"] == "engine"
+    assert len(events("build", "--list")[0]["engines"]) == 1
     told = events("measure", str(tmp_path / "job.json"))
     times = [event for event in told if event["event"] == "times"]
     assert [event["kind"] for event in times] == ["latency", "energy"]

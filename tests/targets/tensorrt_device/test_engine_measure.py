@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tensorrt_board import VERSIONS, Board, old_python
+from tensorrt_board import RELEASES, Board, old_python
 
 from targets.tensorrt.device import measure
 from targets.tensorrt.device.errors import BoardError
@@ -31,7 +31,7 @@ def plan(board: Board, bundle: Path, version: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", RELEASES)
 def test_latency(board: Board, bundle: Path, version: str) -> None:
     path = plan(board, bundle, version)
     begin = time.monotonic()
@@ -55,7 +55,7 @@ def test_latency(board: Board, bundle: Path, version: str) -> None:
     assert told["summary"]["latency_ms"]["median"] == pytest.approx(middle, abs=1e-4)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", RELEASES)
 def test_profile(board: Board, bundle: Path, version: str) -> None:
     path = plan(board, bundle, version)
     told = measure.profile(str(bundle), path, version, 0, 0.01, trtexec=board.trtexec)
@@ -138,15 +138,18 @@ def test_it_runs_on_python_3_6() -> None:
 ON_BOARD = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
+from argparse import Namespace
 from targets.tensorrt.device import measure
 from targets.tensorrt.device.command import main_build
-code = main_build([sys.argv[3]], json.loads(sys.argv[2]))
+asked = Namespace(folder=sys.argv[3], fresh=False, limit=None, list=False, gc=None)
+code = main_build(asked, json.loads(sys.argv[2]))
 told = measure.latency(sys.argv[3], None, None, 0, 0.01)
 layers = measure.profile(sys.argv[3], None, None, 0, 0.01)["layers"]
 print(json.dumps([code, told["runner"], len(told["times_ms"]), len(layers)]))
 """
 
 
+@pytest.mark.slow
 def test_it_builds_and_measures_with_the_standard_library_alone(
     board: Board, bundle: Path, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ class Tapped:
         proto.graph.output.extend(value for value in inner if value.name not in there)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         external = onnx.external_data_helper
         external.load_external_data_for_model(proto, str(model.parent))
         self._session = onnxruntime.InferenceSession(

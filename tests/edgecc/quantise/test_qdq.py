@@ -179,7 +179,7 @@ def test_networks_in_int8_are_not_quantised_again(save: Save) -> None:
 
 
 def test_old_opsets_are_raised(tmp_path: Path) -> None:
-    """Softmax meant something else in opset 11: ONNX's converter adds nodes, and they have names."""
+    """Softmax meant something else in opset 11: the converter adds nodes, and they have names."""
     model = parse(
         "g (float[N,4,10,10] x) => (float[A,B,C,D] y) { a = Conv(x, w) y = Softmax <axis=1> (a) }",
         {"w": normal(3, 4, 10, 10) / 20},

@@ -146,6 +146,15 @@ def photographs(assets: Path) -> list[Fold]:
     return [_fold(inputs[other], inputs[half], labels[half], batch=1) for half, other in ways]
 
 
+def crops96(assets: Path) -> Fold:
+    """Photographs for vww96, RGB in 96x96, without labels: calibrated on those of 256 classes,
+    measured on others.
+    """
+    _, pixels = _imagenet(assets)
+    small = pixels[:, 16:208:2, 16:208:2] / 255
+    return Fold(nchw(small[:CALIBRATION]), [nchw(small[CALIBRATION:])])
+
+
 def noisy_grey(assets: Path) -> list[Fold]:
     """Noisy grey pictures (1, 1, H, W): Set5; calibrated on crops of ImageNet."""
     random = np.random.default_rng(0)

@@ -54,8 +54,15 @@ PASSES = (
     "passes.decompose.channel_prune:ChannelPrune",
     "passes.decompose.fold_gather:FoldGather",
     "passes.legalise.expand_operators:ExpandOperators",
+    "passes.legalise.global_pool_to_pool:GlobalPoolToPool",
+    "passes.legalise.gemm_to_conv:GemmToConv",
+    "passes.legalise.count_pads:CountPads",
+    "passes.legalise.hard_activations:HardActivations",
+    "passes.legalise.moves_to_conv:MovesToConv",
     "passes.legalise.lower_opset:LowerOpset",
     "passes.legalise.to_float16:ToFloat16",
+    "passes.legalise.narrow_int64:NarrowInt64",
+    "passes.legalise.sanitise_names:SanitiseNames",
 )
 BACKENDS = (
     "targets.onnxruntime:OnnxruntimeBackend",

@@ -35,6 +35,16 @@ def all_names(graph: ir.Graph) -> set[str]:
     return {name for name in names if name}
 
 
+def fresh_name(name: str, names: set[str]) -> str:
+    """Return `name`, or with a number behind where `names` has it; they have it from now on."""
+    number, fresh = 0, name
+    while fresh in names:
+        number += 1
+        fresh = f"{name}{number}"
+    names.add(fresh)
+    return fresh
+
+
 def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
     """Add a constant called `name`, or with a number behind where the graph has that name."""
     number, fresh = 0, name

@@ -140,7 +140,7 @@ def build(
             _refuse_early(source.model, board, lowering, Path(scratch))
         ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
         with clock.stage("plan"):
-            place = source.workplace(board, ledger, Path(scratch), clock.detail)
+            place = source.workplace(board, ledger, Path(scratch), clock.detail, lowering.name)
             rewriting = settle(wish, place)
         with clock.stage("rewrite"):
             decided = rewriting.run(source.model, [ledger, *debug], Path(scratch), clock.detail)

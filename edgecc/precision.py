@@ -58,7 +58,7 @@ def settle_precision(
     """
     wanted = lowering.quantisation(board)
     if wanted is None:
-        if lowering.computes_in(board) != "fp16":
+        if lowering.computes_in(board) != "fp16" or _is_narrow(graph):
             return Settled(lowering, None)
         tell("what float16 costs")
         judge = Judge(written, feeds[:MOST_FEEDS], evaluation)
@@ -70,3 +70,9 @@ def settle_precision(
     made = quantise_model(graph, written, feeds, wish, scratch, evaluation=evaluation, tell=tell)
     record = {"computes_in": "int8", "kept": list(made.kept), **made.record}
     return Settled(lowering.keeping(made.kept), record)
+
+
+def _is_narrow(graph: ir.Model) -> bool:
+    """Whether legalising wrote float16 into the model: verifying it tells what that costs."""
+    weights = graph.graph.initializers.values()
+    return any(weight.dtype == ir.DataType.FLOAT16 for weight in weights)

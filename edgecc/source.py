@@ -56,9 +56,11 @@ class Source:
         with tempfile.TemporaryDirectory() as scratch:
             return cls.read(path, given, Path(scratch), dynamic=True)
 
-    def workplace(self, board: Target, ledger: Ledger, scratch: Path, tell: Tell) -> Workplace:
+    def workplace(
+        self, board: Target, ledger: Ledger, scratch: Path, tell: Tell, backend: str | None = None
+    ) -> Workplace:
         """Return what settling a rewrite needs to know of the prepared model."""
         whole = ledger.costs[0].total
         sha256, inputs = self.record["sha256"], self.shapes.inputs
         macs = {name: cost.macs for name, cost in ledger.costs[0].by_node.items()}
-        return Workplace(self.model, sha256, inputs, whole, board, scratch, tell, macs)
+        return Workplace(self.model, sha256, inputs, whole, board, scratch, tell, macs, backend)

@@ -16,6 +16,10 @@ from typing import Any, Literal
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgecc.engine_wish import CALIBRATION as CALIBRATION
+from edgecc.engine_wish import INT8_MODEL as INT8_MODEL
+from edgecc.engine_wish import EngineWish as EngineWish
+from edgecc.engine_wish import Quantisation as Quantisation
 from edgecc.errors import UsageError
 from edgecc.hardware import Core as Core
 from edgecc.hardware import Efficiency as Efficiency
@@ -143,34 +147,6 @@ class Artifact:
     def from_json(cls, data: Mapping[str, Any]) -> Artifact:
         """Read back what `to_json` wrote."""
         return cls(**{**data, "files": tuple(data["files"])})
-
-
-@dataclass(frozen=True)
-class EngineWish:
-    """What a user asks of an engine of TensorRT; None leaves it to the board."""
-
-    precision: str | None = None
-    """One of the board's (`Engine.precisions`), or "best": INT8 where it costs little."""
-    dla: int | None = None
-    """The core of the deep-learning accelerator to run on; what it cannot take runs on the GPU."""
-    tensorrt: str | None = None
-    """The release on the board, "8.2"; None is the board's newest."""
-
-
-@dataclass(frozen=True)
-class Quantisation:
-    """How a backend wants INT8 told."""
-
-    form: Literal["qdq", "cache", "both"]
-    """A graph with Q/DQ pairs (`INT8_MODEL`), a calibration cache (`CALIBRATION`), or both."""
-    release: str
-    """Of the TensorRT that reads the cache."""
-    freely: bool = False
-    """Whether layers may stay in float, where INT8 costs too much."""
-
-
-INT8_MODEL, CALIBRATION = "model.int8.onnx", "calibration.cache"
-"""What quantising leaves beside `model.onnx`, for a backend's `build`."""
 
 
 class Session(ABC):

@@ -5,18 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from jetson.standin import install
 from onnx import TensorProto, helper, numpy_helper
 
 from targets.tensorrt.device import engine
 
 VERSIONS = ("7.1.3", "8.0.1", "8.2.1", "8.4.2", "8.5.2", "8.6.1", "10.3.0")
+LESS_OFTEN = ("8.0.1", "8.4.2", "8.6.1")
+RELEASES = [
+    pytest.param(version, marks=[pytest.mark.slow] if version in LESS_OFTEN else [])
+    for version in VERSIONS
+]
+"""For tests that run trtexec: the first of each generation's words, and the others slowly."""
 Event = dict[str, Any]
 
 
@@ -122,3 +132,12 @@ def write_bundle(folder: Path, model: onnx.ModelProto | None = None, **engine: A
     }
     (folder / "device.json").write_text(json.dumps(description))
     return folder
+
+
+def old_python() -> str:
+    """Python 3.6 where there is one, else this one."""
+    for name in ("python3.6", str(Path.home() / ".pyenv/versions/3.6.15/bin/python")):
+        path = shutil.which(name)
+        if path and subprocess.run([path, "-V"], capture_output=True).returncode == 0:
+            return path
+    return sys.executable

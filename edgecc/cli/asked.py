@@ -94,7 +94,8 @@ Keep = Annotated[
 Prices = Annotated[
     Path | None,
     typer.Option(
-        help="Measured layer times of the target (JSON), for a budget.",
+        help="Measured layer times of the target (JSON), for a budget; 'model' for those of its "
+        "data sheet. Default: what 'edgecc bench' measured, where it did.",
         metavar="FILE",
         rich_help_panel=BUDGET,
     ),
@@ -186,6 +187,16 @@ Tensorrt = Annotated[
         help="TensorRT's release on the board, as 8.2. Default: the newest there is for it.",
         metavar="RELEASE",
         rich_help_panel=ENGINE,
+    ),
+]
+
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="Meet --latency on this device: plan, build, measure there, and plan again until it "
+        "does. local, ssh://user@board, or a name in devices.toml.",
+        metavar="WHERE",
+        rich_help_panel=BUDGET,
     ),
 ]
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgecc.cli import asked
 from edgecc.cli.console import AsJson, StageProgress, show_json, stderr, stdout, verb
+
+if TYPE_CHECKING:
+    from edgecc.request import Request
 
 Model = Annotated[Path, typer.Argument(help="The ONNX model.", show_default=False)]
 Shapes = Annotated[
@@ -48,6 +52,7 @@ def build(
     params: asked.Params = None,
     latency: asked.Latency = None,
     energy: asked.Energy = None,
+    device: asked.Device = None,
     max_error: asked.MaxError = None,
     max_drop: asked.MaxDrop = None,
     evaluation: asked.Eval = None,
@@ -87,31 +92,71 @@ def build(
       edgecc build model.onnx --target xavier --macs 0.5 --calib photos --preprocess inputs.toml
 
       edgecc build model.onnx --target host --plan model-host/plan.json
+
+      edgecc build model.onnx --target xavier --latency 0.6 --calib photos --device ssh://me@board
     """
     from edgecc import job
     from edgecc.report.tables import show_build
 
     request = asked.request(locals())
-    with StageProgress(f"edgecc build {model.name}", job.STAGES) as progress:
+    lowering: dict[str, Any] = {
+        "backend": backend,
+        "fallback": fallback,
+        "winograd": not no_winograd,
+        "tune": tune,
+        "rpc": rpc,
+        "precision": precision,
+        "dla": dla,
+        "tensorrt": tensorrt,
+        "shape": shape,
+        "inputs": inputs,
+    }
+    title = f"edgecc build {model.name}"
+    if device is not None:
+        _on_device(title, device, model, target, request, lowering, out, as_json=as_json)
+        return
+    with StageProgress(title, job.STAGES) as progress:
         built = job.build(
             model,
             target,
-            backend=backend,
-            fallback=fallback,
-            winograd=not no_winograd,
-            tune=tune,
-            rpc=rpc,
-            precision=precision,
-            dla=dla,
-            tensorrt=tensorrt,
             request=request,
-            shape=shape,
             out=out,
-            inputs=inputs,
             debug_passes=debug_passes,
             progress=progress,
+            **lowering,
         )
     if as_json:
         show_json({"folder": str(built.folder), **built.report})
         return
     show_build(stdout(), stderr(), str(built.folder), built.report)
+
+
+def _on_device(
+    title: str,
+    device: str,
+    model: Path,
+    target: str,
+    request: Request,
+    lowering: dict[str, Any],
+    out: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Build what the device itself runs within the budget, and show both."""
+    from edgecc import job
+    from edgecc.measure.bench import Wish
+    from edgecc.measure.loop import until_met
+    from edgecc.report.measurement import show_measurement
+    from edgecc.report.tables import show_build
+
+    folder = out or Path(f"{model.stem}-{target}")
+    with StageProgress(title, job.STAGES) as progress:
+        closed = until_met(
+            model, target, device, request, Wish(), out=folder, tell=progress, lowering=lowering
+        )
+    tries = [asdict(each) for each in closed.tries]
+    if as_json:
+        show_json({"folder": str(folder), **closed.build.report, "tries": tries})
+        return
+    show_build(stdout(), stderr(), str(folder), closed.build.report)
+    show_measurement(stdout(), stderr(), closed.conclusion.data)

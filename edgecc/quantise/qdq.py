@@ -1,8 +1,8 @@
 """A network as an explicit QDQ graph: onnxruntime's quantiser, its pairs where TensorRT wants them.
 
-onnxruntime puts a pair before every input of what it is given, one for each reader. Taken away
-again is the pair between a layer with weights and the residual sum that TensorRT fuses it with.
-Weights keep their float32 numbers, with a pair of one scale for each output channel.
+onnxruntime puts a pair before every input of what it is given; `edgecc.quantise.pairs` mends what
+TensorRT does not want. Weights keep their float32 numbers, and have a pair with a scale for each
+output channel.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ import onnx_ir as ir
 from edgecc.bundle import save_model
 from edgecc.conv import constant
 from edgecc.errors import BuildError
-from edgecc.graph import drop_initializer
-from edgecc.quantise.placement import POOLS, WEIGHTED, fused_into, quantised_from
+from edgecc.quantise.bias import correct_biases
+from edgecc.quantise.pairs import free_others, join_sums, part_shared
+from edgecc.quantise.placement import POOLS, WEIGHTED
+from edgecc.quantise.ranges import Channels
 
 OLDEST_OPSET = 13
 """The first whose QuantizeLinear takes a scale for each channel."""
@@ -39,11 +41,16 @@ class Quantised:
 
 
 def quantise(
-    model: Path, ranges: Mapping[str, float], out: Path, keep: Collection[str] = ()
+    model: Path,
+    ranges: Mapping[str, float],
+    out: Path,
+    keep: Collection[str] = (),
+    channels: Mapping[str, Channels] | None = None,
 ) -> Quantised:
     """Write the network in `model` to `out`, its layers in int8 but for those called in `keep`.
 
-    `ranges` are what int8's 127 stands for, by activation.
+    `ranges` are what int8's 127 stands for, by activation; with `channels`, what these hold, biases
+    are corrected for the rounding of weights.
     Errors: `edgecc.errors.BuildError` for an opset before 13, and for a network in int8 already.
     """
     graph = ir.load(model)
@@ -60,8 +67,11 @@ def quantise(
         )
     chosen, left = _choose(graph, ranges, keep)
     made = _by_onnxruntime(model, ranges, chosen) if chosen else graph
-    _free_others(made, set(chosen))
-    _join_sums(made)
+    free_others(made, set(chosen))
+    join_sums(made)
+    part_shared(made)
+    if channels is not None:
+        correct_biases(made, channels)
     made.metadata_props.clear()  # onnxruntime's own notes
     made.producer_name, made.producer_version = "edgecc", version("edgecc")
     return Quantised(save_model(made, out), tuple(chosen), left)
@@ -138,6 +148,7 @@ def _by_onnxruntime(model: Path, ranges: Mapping[str, float], chosen: list[str])
             "WeightSymmetric": True,
             "AddQDQPairToWeight": True,
             "QuantizeBias": False,
+            "QDQDisableWeightAdjustForInt32Bias": True,
             "DedicatedQDQPair": True,
             "ForceQuantizeNoInputCheck": True,
             "OpTypesToExcludeOutputQuantization": kinds,
@@ -151,45 +162,3 @@ def _by_onnxruntime(model: Path, ranges: Mapping[str, float], chosen: list[str])
 
 def _bounds(amax: float) -> dict[str, Any]:
     return {"lowest": np.array(-amax, np.float32), "highest": np.array(amax, np.float32)}
-
-
-def _free_others(model: ir.Model, chosen: Collection[str]) -> None:
-    """Let the nodes that are not quantised read what was there before the pairs."""
-    for node in list(model.graph):
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear") or node.name in chosen:
-            continue
-        for index, value in enumerate(node.inputs):
-            if (before := quantised_from(value)) is not None:
-                _bypass(node, index, before)
-
-
-def _join_sums(model: ir.Model) -> None:
-    """Take away the pair between a residual sum and the layer that it is fused with: of two, the
-    later one.
-    """
-    places = {node: place for place, node in enumerate(model.graph)}
-    for add in [node for node in model.graph if node.op_type == "Add"]:
-        before = [quantised_from(value) for value in add.inputs]
-        joined = [
-            (places[made_by], index)
-            for index, value in enumerate(before)
-            if fused_into(add, value) and (made_by := value.producer()) is not None
-        ]
-        if joined:
-            index = max(joined)[1]
-            _bypass(add, index, before[index])
-
-
-def _bypass(node: ir.Node, index: int, value: ir.Value | None) -> None:
-    """Let `node` read `value` itself, and remove the pair that it read."""
-    made = node.inputs[index]
-    node.replace_input_with(index, value)
-    while made is not None and made is not value and not made.uses():
-        pair = made.producer()
-        assert pair is not None
-        graph = pair.graph
-        assert isinstance(graph, ir.Graph)
-        made, constants = pair.inputs[0], pair.inputs[1:]
-        graph.remove(pair, safe=True)
-        for unused in constants:
-            drop_initializer(graph, unused)

@@ -34,6 +34,7 @@ class Channels:
     """(C,) the greatest magnitude."""
     squares: Array
     """(C,) the sum of squares."""
+    sums: Array
     others: Array
     """(C,) the numbers that are not zero."""
     count: int = 0
@@ -43,6 +44,11 @@ class Channels:
     def amax(self) -> float:
         """The greatest magnitude of all."""
         return float(self.greatest.max())
+
+    @property
+    def mean(self) -> Array:
+        """(C,) the mean."""
+        return self.sums / max(self.count, 1)
 
     @property
     def energy(self) -> Array:
@@ -59,6 +65,7 @@ class Channels:
         rows = array.reshape(len(array), len(self.greatest), -1)
         self.greatest = np.maximum(self.greatest, np.abs(rows).max(axis=(0, 2)))
         self.squares = self.squares + np.einsum("nck,nck->c", rows, rows, dtype=np.float64)
+        self.sums = self.sums + rows.sum(axis=(0, 2), dtype=np.float64)
         self.others = self.others + np.count_nonzero(rows, axis=(0, 2))
         self.count += rows.shape[0] * rows.shape[2]
 
@@ -128,7 +135,8 @@ def scan(model: Path, feeds: Sequence[Arrays]) -> dict[str, Channels]:
         for name, array in arrays.items():
             if name not in found:
                 channels = array.shape[1] if array.ndim > 1 else 1
-                found[name] = Channels(*(np.zeros(channels) for _ in range(3)))
+                blank = np.zeros(channels)
+                found[name] = Channels(blank, blank, blank, blank)
             if len(found[name].greatest) == (array.shape[1] if array.ndim > 1 else 1):
                 found[name].add(array)
     for name, channels in found.items():

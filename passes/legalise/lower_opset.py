@@ -48,6 +48,7 @@ class LowerOpset(Pass):
     def run(self, model: ir.Model) -> list[Decision]:
         """Go down, or say which nodes stand in the way."""
         current = model.opset_imports.get("", 0)
+        model.ir_version = min(model.ir_version, _ir_version(self.opset))
         if current <= self.opset:
             return []
         descent = _Descent(model, self.name, self.opset)
@@ -57,7 +58,6 @@ class LowerOpset(Pass):
                 descent.check()
         if descent.stuck:
             raise self._error(current, descent.stuck)
-        model.ir_version = min(model.ir_version, _ir_version(self.opset))
         note = f"opset {current} is now {self.opset}"
         return [*descent.decisions, Decision(model.graph.name or "graph", self.name, note=note)]
 
@@ -146,6 +146,6 @@ class _Descent:
 
 
 def _ir_version(opset: int) -> int:
-    """The IR version of the ONNX release that brought an opset."""
+    """The IR version that came with an opset; not below 4, where initialisers are inputs."""
     ids = [onnx.helper.make_opsetid("", opset)]
-    return int(onnx.helper.find_min_ir_version_for(ids))
+    return max(4, int(onnx.helper.find_min_ir_version_for(ids)))

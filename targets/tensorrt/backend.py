@@ -23,7 +23,7 @@ from edgecc.target import (
     Target,
     Tell,
 )
-from targets.tensorrt import check, parser, recipe, versions
+from targets.tensorrt import check, dla, parser, recipe, versions
 from targets.tensorrt.finding import Finding, refuse
 from targets.tensorrt.versions import Release
 
@@ -106,10 +106,7 @@ class TensorrtBackend(Backend):
         release = versions.release(wish.tensorrt or "")
         read = recipe.engine_model(model, on_dla=wish.dla is not None)
         tell(f"what {release} takes")
-        found = check.check(read, release)
-        if parser.installed():
-            tell("TensorRT's own parser")
-            found = parser.weigh(found, parser.parse(read), release)
+        found = parser.consult(read, release)
         refuse(found, f"{target.name} runs {release}")
         fallen = _on_gpu(read, target, wish) if wish.dla is not None else []
         return Artifact(
@@ -180,7 +177,7 @@ def _notes(release: Release, found: Sequence[Finding], fallen: Sequence[Finding]
     notes = [release.note] if release.note else []
     for finding in found:
         where = f" (node '{finding.node}')" if finding.node else ""
-        notes.append(f"{release} {finding.reason}{where}")
+        notes.append(f"{release} {finding.reason}{where}: {finding.hint or 'a warning'}")
     notes += [
         f"the DLA leaves {finding.node} ({finding.operator}) to the GPU: it {finding.reason}"
         for finding in fallen

@@ -69,9 +69,9 @@ def _findings(site: Site, release: Release) -> Iterator[Finding]:
     if (wrong := _wrong_type(site, release)) is not None:
         yield wrong
     for rule in RULES:
-        if site.kind in rule.operators.split() and rule.holds(release.number):
-            if (reason := rule.test(site)) is not None:
-                yield Finding(site.label, site.kind, reason, rule.hint, rule.fatal)
+        applies = site.kind in rule.operators.split() and rule.holds(release.number)
+        if applies and (reason := rule.test(site)) is not None:
+            yield Finding(site.label, site.kind, reason, rule.hint, rule.fatal)
     if any(mark in site.label for mark in "\"'\\"):
         yield Finding(
             site.label,

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError
 
+from targets.tensorrt.check import check
 from targets.tensorrt.finding import Finding
 from targets.tensorrt.operators import support
 from targets.tensorrt.versions import Release
@@ -56,6 +58,15 @@ def parse(model_path: Path) -> list[Finding]:
     return found
 
 
+def consult(model_path: Path, release: Release) -> list[Finding]:
+    """Return what the tables of `release` find, and the parser's opinion where it is `installed`.
+
+    Errors: `edgecc.errors.BuildError` for a file that is no ONNX.
+    """
+    table = check(model_path, release)
+    return weigh(table, parse(model_path), release) if installed() else table
+
+
 def weigh(table: Sequence[Finding], parsed: Sequence[Finding], release: Release) -> list[Finding]:
     """Return the parser's findings with what they are worth for `release`, after the `table`'s.
 
@@ -88,7 +99,8 @@ def _finding(error: Any, nodes: Sequence[onnx.NodeProto]) -> Finding:
     label = name or (node.output[0] if node.output else "")
     operator = error.node_operator() or node.op_type
     description = _words(error.desc())
-    reason = f"has no {operator}" if description == "false" else f"cannot parse it: {description}"
+    missing = description == "false" or description.startswith("Plugin not found")
+    reason = f"has no {operator}" if missing else f"cannot parse it: {description}"
     return Finding(label, operator, reason)
 
 
@@ -100,4 +112,7 @@ def _words(description: str) -> str:
 
 
 def _nodes(model_path: Path) -> list[onnx.NodeProto]:
-    return list(onnx.load(model_path, load_external_data=False).graph.node)
+    try:
+        return list(onnx.load(model_path, load_external_data=False).graph.node)
+    except DecodeError:
+        return []  # the parser has said so already

@@ -9,9 +9,15 @@ from typing import Any
 import onnx
 
 from edgecc.target import CALIBRATION, INT8_MODEL, EngineWish, Target
+from targets.tensorrt import dla
+from targets.tensorrt.operators import support
 from targets.tensorrt.versions import Release, release
 
-CLEAN = "remove_identities, remove_unused"
+HAVE_FORMS = (
+    *("Celu", "Gelu", "GroupNormalization", "HardSigmoid", "HardSwish", "LayerNormalization"),
+    *("Mish", "RMSNormalization", "Shrink", "Swish", "ThresholdedRelu"),
+)
+"""Operators that the pass `expand_operators` makes of others."""
 
 
 def legalisation(reads: Release, board: str, *, on_dla: bool) -> str:
@@ -19,10 +25,20 @@ def legalisation(reads: Release, board: str, *, on_dla: bool) -> str:
 
     For the DLA, what it would leave to the GPU takes forms that it has, where they are exact.
     """
+    lacks = [name for name in HAVE_FORMS if not _has(reads, name)]
     reader = f"TensorRT {reads.name} of {board}"
-    lower = f"lower_opset(opset={reads.opset_max}, reader={reader})"
-    for_dla = "" if on_dla else ""
-    return f"{for_dla}{lower}, {CLEAN}"
+    steps = [
+        *([dla.KEEPS] if on_dla else []),
+        *([f"expand_operators(operators={' '.join(lacks)})"] if lacks else []),
+        f"lower_opset(opset={reads.opset_max}, reader={reader})",
+        "infer_shapes, narrow_int64, remove_identities, remove_unused, sanitise_names",
+    ]
+    return ", ".join(steps)
+
+
+def _has(reads: Release, operator: str) -> bool:
+    since = support.SINCE.get(operator)
+    return since is not None and reads.number >= since
 
 
 def engine_model(model: Path, *, on_dla: bool) -> Path:

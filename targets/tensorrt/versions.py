@@ -1,15 +1,20 @@
-"""Releases of TensorRT as data: the newest ONNX opset that each reads, and where it comes from.
-
-Opsets are from docs/operators.md of onnx-tensorrt, the parser that TensorRT ships, at each
-release; JetPacks from NVIDIA's release notes.
-"""
+"""Releases of TensorRT: which of them a version belongs to, and the newest ONNX opset it reads."""
 
 from __future__ import annotations
 
+import functools
 import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgecc.errors import BuildError
+from targets.tensorrt.device.version import newest_opset
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 Number = tuple[int, int]
 """Major and minor: (8, 5)."""
@@ -40,32 +45,13 @@ class Release:
         return self.number >= (major, minor)
 
 
-OPSETS: dict[Number, int] = {
-    (7, 1): 11,
-    (8, 0): 13,
-    (8, 2): 13,
-    (8, 4): 17,  # the early access release read 13
-    (8, 5): 17,
-    (8, 6): 17,
-    (10, 0): 20,
-    (10, 3): 20,
-    (10, 15): 24,
-}
-"""The newest opset by release, where one is known."""
-JETPACKS: dict[Number, str] = {
-    (7, 1): "JetPack 4.4",
-    (8, 0): "JetPack 4.6",
-    (8, 2): "JetPack 4.6.1",
-    (8, 4): "JetPack 5.0.2",
-    (8, 5): "JetPack 5.1",
-    (8, 6): "JetPack 6.0",
-    (10, 3): "JetPack 6.1",
-    (10, 13): "JetPack 7.0",
-}
-"""The first JetPack with a release."""
+TABLES: tuple[Number, ...] = (
+    (7, 1), (8, 0), (8, 2), (8, 4), (8, 5), (8, 6), (10, 0), (10, 3), (10, 15),
+)  # fmt: skip
+"""The releases whose operators are known."""
+RTX_OPSET = 24
 RTX: Number = (10, 15)
 """TensorRT for RTX 1.x reads what TensorRT 10.15 reads: its parser takes opset 24 and more."""
-OLDEST: Number = (7, 1)
 
 
 def release(text: str) -> Release:
@@ -84,30 +70,43 @@ def release(text: str) -> Release:
     number = int(found[1]), int(found[2])
     if "rtx" in text.lower():
         return _rtx(number)
-    if number < OLDEST:
+    if number < TABLES[0]:
         raise BuildError(
-            f"TensorRT {number[0]}.{number[1]} is too old: edgecc knows 7.1 (JetPack 4.4) and newer",
+            f"TensorRT {number[0]}.{number[1]} is too old: edgecc knows 7.1 and newer",
             hint="update the board's JetPack; the last for TX2 and Nano is 4.6.x, for Xavier 5.1.x",
         )
-    known = max(n for n in OPSETS if n <= number)
+    known = max(n for n in TABLES if n <= number)
     name, table = f"{number[0]}.{number[1]}", f"{known[0]}.{known[1]}"
+    opset = newest_opset(name)
+    assert opset is not None  # it reads all from 7.1 on
     note = None if known == number else f"no table of TensorRT {name} is known: {table}'s is taken"
-    return Release(name, number, OPSETS[known], note)
+    return Release(name, number, opset, note)
 
 
 def first_with(since: Number) -> str:
     """Return the oldest release with what came with `since`, and the first JetPack that has it."""
     name = f"TensorRT {since[0]}.{since[1]}"
-    later = [number for number in JETPACKS if number >= since]
+    later = [number for number in jetpacks() if number >= since]
     if not later:
         return name
-    jetpack = JETPACKS[min(later)]
-    if since in JETPACKS:
-        return f"{name} ({jetpack})"
-    return f"{name} ({jetpack} has {min(later)[0]}.{min(later)[1]})"
+    jetpack = jetpacks()[min(later)]
+    if since in jetpacks():
+        return f"{name} (JetPack {jetpack})"
+    return f"{name} (JetPack {jetpack} has {min(later)[0]}.{min(later)[1]})"
+
+
+@functools.cache
+def jetpacks() -> dict[Number, str]:
+    """Return the JetPack that has each release of TensorRT (`targets/jetpacks.toml`)."""
+    listed = tomllib.loads((Path(__file__).parent.parent / "jetpacks.toml").read_text())["jetpack"]
+    found = {}
+    for jetpack in listed:
+        major, minor = jetpack["tensorrt"].split(".")[:2]
+        found[int(major), int(minor)] = str(jetpack["name"])
+    return found
 
 
 def _rtx(number: Number) -> Release:
     name = f"rtx {number[0]}.{number[1]}"
     note = None if number[0] == 1 else f"no table of TensorRT for RTX {number[0]}: 1.x's is taken"
-    return Release(name, RTX, OPSETS[RTX], note)
+    return Release(name, RTX, RTX_OPSET, note)

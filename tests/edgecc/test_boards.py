@@ -8,6 +8,7 @@ import pytest
 
 from edgecc import catalog
 from edgecc.errors import EdgeccError, UsageError
+from targets.tensorrt.versions import release
 
 BOARDS = catalog.targets()
 ENGINES = sorted(name for name, board in BOARDS.items() if board.backend == "tensorrt")

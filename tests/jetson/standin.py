@@ -20,7 +20,8 @@ def install(
 ) -> Path:
     """Install it under `root` as trtexec of `version`, failing as `fail` says; return its path.
 
-    Once more with the same `root` is another TensorRT, or another behaviour, on the same board.
+    `python` is what its first line names: "/usr/bin/env python3" on a board. Once more with the
+    same `root` is another TensorRT, or another behaviour, on the same board.
     """
     folder = root / "usr/src/tensorrt/bin"
     folder.mkdir(parents=True, exist_ok=True)

@@ -178,6 +178,9 @@ def timing_cache(call):
 def fail_on_demand(call):
     fail, log = call.fail, call.log
     time.sleep(fail.get("build_s", 0))
+    for name in fail.get("fallback", ()) if "--useDLACore" in call.given else ():
+        said = "Default DLA is enabled but layer %s is not supported on DLA, falling back to GPU."
+        log.trt("W", said % name)
     if "--saveEngine" in call.given and "hang_s" in fail:
         with open(call.given["--saveEngine"], "wb") as stream:
             stream.write(MAGIC)  # half an engine

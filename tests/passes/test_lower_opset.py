@@ -92,4 +92,5 @@ def test_an_older_model_is_left_alone() -> None:
     model = parse("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }", opset=13)
     lowered, decisions = run_passes(model, TO_17)
     assert lowered.opset_imports[""] == 13
+    assert lowered.ir_version == 8
     assert not [d for d in decisions if d.by == "lower_opset"]

@@ -88,6 +88,7 @@ def test_one_engine_serves_every_rtx_gpu(
     weights = onnx.load(built.folder / "model.onnx").graph.initializer
     assert {tensor.data_type for tensor in weights} == {onnx.TensorProto.FLOAT16}
     assert 1e-6 < built.report["verify"]["max_rel_error"] < 5e-3
+    assert built.report["precision"] is None  # verify has what float16 costs
 
 
 def test_the_same_model_gives_the_same_bytes(
@@ -159,7 +160,7 @@ def test_wishes_that_it_refuses(wish: EngineWish, words: str) -> None:
 def test_wishes_that_it_grants() -> None:
     for wanted, given in (("best", "fp16"), ("fp32", "fp32"), ("int8", "int8"), (None, "fp16")):
         assert TensorrtRtxBackend().with_engine(RTX, EngineWish(wanted)) == at(given)  # type: ignore[arg-type]
-    assert at("int8").at(RTX).granule == 32
+    assert at("int8").computes_in(RTX) == "int8"
     assert at("fp16").legalisation(RTX) == "infer_shapes, to_float16"
     assert at("fp32").legalisation(RTX) == ""
     quantisation = at("int8").quantisation(RTX)

@@ -1,18 +1,35 @@
-"""`edgecc-device build`: the engine of a bundle, by the part for TensorRT."""
+"""`edgecc-device build`: the engine of a bundle, as events."""
 
 import signal
 import sys
 
 from edgecc.device.agent import identify, runners
+from edgecc.device.agent.events import Events, SessionError
+from edgecc.device.agent.measuring import INTERRUPTED, Interrupted, interrupt
 
 
-def build(words, folder):
-    """Build the engine of the bundle that `words` name, or that of `folder`; return the exit code.
+def build(arguments):
+    """Build the engine of the bundle in a folder; return the exit code.
 
-    A signal ends it as Ctrl-C does: the cache is as it was. Raises SessionError where the part for
-    TensorRT was not packed.
+    `arguments` are those of `targets.tensorrt.device.command.main_build`.
     """
-    command = runners.tensorrt("command")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    return command.main_build(words, identify.identify, folder, sys.stdout, sys.stderr)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+
+    def board():
+        identity = identify.identify()
+        runners.read_bundle(arguments.folder, identity)
+        return identity
+
+    events = Events(sys.stdout.fileno())
+    try:
+        return runners.tensorrt("command").main_build(arguments, board)
+    except SessionError as fault:
+        events.emit("error", **fault.to_json())
+        return fault.code
+    except Interrupted as interrupted:
+        events.emit("error", code=INTERRUPTED, message=str(interrupted), hint=None)
+        return INTERRUPTED
+    except OSError as error:
+        events.emit("error", code=4, message="the device failed: {}".format(error), hint=None)
+        return 4

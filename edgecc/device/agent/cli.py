@@ -21,15 +21,17 @@ def main(words=None):
     commands.add_parser("state", help="its mode, clocks and temperatures, as JSON")
     back = commands.add_parser("restore", help="put back what a dead session left changed")
     back.add_argument("--forget", action="store_true", help="drop it instead")
-    commands.add_parser("build", help="build the engine of a bundle (build --help)")
+    build = commands.add_parser("build", help="build the engine of a bundle")
+    build.add_argument("folder", nargs="?", help="by default the one that this file lies in")
+    build.add_argument("--fresh", action="store_true", help="build it though the cache has it")
+    build.add_argument("--limit", type=float, metavar="SECONDS", help="end it after so long")
+    build.add_argument("--list", action="store_true", help="the engines in the cache")
+    build.add_argument("--gc", type=float, metavar="MB", help="keep at most so much of the cache")
     measure = commands.add_parser("measure", help="measure bundles, interleaved")
     measure.add_argument("job", nargs="*", help="a job (JSON; - is stdin), or folders of bundles")
     measure.add_argument("--tied", action="store_true", help="end when stdin ends")
-    words = sys.argv[1:] if words is None else words
+    arguments = parser.parse_args(words)
     try:
-        if words[:1] == ["build"]:
-            return build(words[1:])
-        arguments = parser.parse_args(words)
         return COMMANDS[arguments.command](arguments)
     except events.SessionError as fault:
         return report(fault)
@@ -94,12 +96,13 @@ def own_folder():
     return os.path.dirname(os.path.abspath(sys.argv[0]))
 
 
-def build(words):
-    """`build`, whose options are those of the part for TensorRT."""
+def build(arguments):
+    """`build`."""
     from edgecc.device.agent import building
 
     put_back()
-    return building.build(words, own_folder())
+    arguments.folder = os.path.abspath(arguments.folder or own_folder())
+    return building.build(arguments)
 
 
 def measure(arguments):
@@ -113,5 +116,6 @@ COMMANDS = {
     "identify": print_identity,
     "state": print_state,
     "restore": restore,
+    "build": build,
     "measure": measure,
 }

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from edgecc.builder import MADE_BY, ORIGIN
 from edgecc.conv import Refusal, constant
-from edgecc.graph import add_initializer, drop_initializer, take_over
+from edgecc.graph import add_initializer, drop_initializer, fresh_name, take_over
 
 Operand: TypeAlias = "ir.Value | npt.NDArray[Any] | None"
 """What an operator reads: a value, numbers that become an initialiser, or nothing."""
@@ -41,13 +41,13 @@ class Emitter:
         self, kind: str, *inputs: Operand, dtype: ir.DataType | None = None, **attributes: Any
     ) -> ir.Value:
         """Add a node of one output; its type is `dtype`, or that of the first input."""
-        name = self._fresh(f"{self.node.name}.{kind.lower()}")
+        name = fresh_name(f"{self.node.name}.{kind.lower()}", self.names)
         values = [self._value(operand, name) for operand in inputs]
         made = ir.node(kind, values, attributes=attributes, name=name)
         root = self.node.metadata_props.get(ORIGIN, self.node.name or "")
         made.metadata_props.update({ORIGIN: root, MADE_BY: self.made_by})
         output: ir.Value = made.outputs[0]
-        output.name = self._fresh(f"{name}.out")
+        output.name = fresh_name(f"{name}.out", self.names)
         first = values[0] if values else None
         output.type = ir.TensorType(dtype) if dtype else first.type if first else None
         self._graph.insert_before(self.node, made)
@@ -104,15 +104,7 @@ class Emitter:
     def _value(self, operand: Operand, reader: str) -> ir.Value | None:
         if operand is None or isinstance(operand, ir.Value):
             return operand
-        return add_initializer(self._graph, self._fresh(f"{reader}.constant"), operand)
-
-    def _fresh(self, name: str) -> str:
-        number, fresh = 0, name
-        while fresh in self.names:
-            number += 1
-            fresh = f"{name}{number}"
-        self.names.add(fresh)
-        return fresh
+        return add_initializer(self._graph, fresh_name(f"{reader}.constant", self.names), operand)
 
 
 Rewrite: TypeAlias = "Callable[[ir.Node, Emitter], str | Refusal | None]"

@@ -5,7 +5,7 @@ import os
 
 from targets.tensorrt.device import cache
 from targets.tensorrt.device.errors import BUILD, DEVICE, BoardError
-from targets.tensorrt.device.version import newest_opset, short
+from targets.tensorrt.device.version import ask, newest_opset, numbers, short
 
 DESCRIPTION, ENGINE = "device.json", "engine.json"
 CAPABILITIES = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7"}
@@ -31,16 +31,21 @@ def read(folder):
     return data
 
 
-def check_model(folder, data):
-    """Return the model's path. Errors: `BoardError` where it is not the bundle's own file."""
+def check_files(folder, data):
+    """Errors: `BoardError` where the model or its calibration are not the bundle's own files."""
     path = os.path.join(folder, data["model"])
+    calibration = data["engine"].get("calibration")
     if not os.path.isfile(path) or cache.sha256(path) != data["model_sha256"]:
-        raise BoardError(
-            BUILD,
-            "{} is missing, or not the file that the bundle was made with".format(path),
-            "copy the bundle to the board again",
-        )
-    return path
+        wrong = path
+    elif calibration and not os.path.isfile(os.path.join(folder, calibration)):
+        wrong = os.path.join(folder, calibration)
+    else:
+        return
+    raise BoardError(
+        BUILD,
+        "{} is missing, or not the file that the bundle was made with".format(wrong),
+        "copy the bundle to the board again",
+    )
 
 
 def board_name(identity):
@@ -76,7 +81,8 @@ def check_board(data, identity):
 
 def check_tensorrt(data, identity):
     """Return (version, notes). Errors: `BoardError` without a TensorRT that reads the model."""
-    version, trtexec = short(identity.get("tensorrt")), identity.get("trtexec")
+    trtexec = identity.get("trtexec")
+    version = short(identity.get("tensorrt")) or (trtexec and ask(trtexec))  # no packages: an image
     if not trtexec or not version:
         raise BoardError(
             DEVICE,
@@ -96,6 +102,8 @@ def check_tensorrt(data, identity):
             "build the bundle for it on the host: edgecc build --tensorrt {}".format(version),
         )
     meant = engine.get("tensorrt") or []
+    if numbers(version) >= (11,):
+        return version, ["TensorRT {} is newer than this agent knows".format(version)]
     if version in [short(one) for one in meant] or not meant:
         return version, []
     return version, [
@@ -119,7 +127,7 @@ def recipe(folder, data):
         raise BoardError(
             BUILD,
             "the bundle has dynamic inputs without a shape: {}".format(", ".join(sorted(dynamic))),
-            "build it with fixed shapes: edgecc build --shape NAME=1x3x224x224",
+            "build it with fixed shapes: edgecc build --shape NAME:1,3,224,224",
         )
     calibration = engine.get("calibration")
     return {

@@ -1,41 +1,38 @@
 """`edgecc-device build`: events as JSON lines on stdout, words for a person on stderr."""
 
-import argparse
 import json
-import os
 import sys
 
 from targets.tensorrt.device import cache, engine
 from targets.tensorrt.device.errors import INTERRUPTED, BoardError
 
 
-def main_build(arguments, identity, default_folder=None, out=None, err=None):
+def main_build(arguments, identity, out=None, err=None):
     """Build the engine of a bundle, or look after the cache; return the exit code.
 
-    `identity` is what `edgecc-device identify` prints as a dictionary, or a function that returns
-    it; `default_folder` is the bundle where none is named: as a rule the folder this file lies in.
+    `arguments` have `folder`, the bundle; `fresh`, to build what the cache has; `limit`, in seconds
+    or None; `list`, to list the cache, and `gc`, how many MB of it to keep, or None. `identity` is
+    what `edgecc-device identify` prints as a dictionary, or a function that returns it.
+    A terminal is told no events.
     """
     out, err = out or sys.stdout, err or sys.stderr
-    try:
-        asked = _parser().parse_args(arguments)
-    except SystemExit as leaving:
-        return leaving.code
 
     def tell(event):
-        out.write(json.dumps(event, sort_keys=True) + "\n")
-        out.flush()
+        if not out.isatty():
+            out.write(json.dumps(event, sort_keys=True) + "\n")
+            out.flush()
         text = words(event)
         if text:
             err.write(text + "\n")
             err.flush()
 
-    folder = asked.folder or default_folder or os.path.dirname(os.path.abspath(sys.argv[0]))
     try:
-        if asked.list or asked.gc is not None:
-            _look_after(asked, out, err)
+        if arguments.list or arguments.gc is not None:
+            _look_after(arguments, out, err)
         else:
             board = identity() if callable(identity) else identity
-            engine.build(folder, board, tell, limit_s=asked.limit, fresh=asked.fresh)
+            limit_s = arguments.limit or engine.LIMIT_S
+            engine.build(arguments.folder, board, tell, limit_s=limit_s, fresh=arguments.fresh)
     except BoardError as failure:
         tell(failure.event())
         return failure.code
@@ -45,26 +42,15 @@ def main_build(arguments, identity, default_folder=None, out=None, err=None):
     return 0
 
 
-def _parser():
-    parser = argparse.ArgumentParser(
-        prog="edgecc-device build", description="Build the engine of a bundle on this board."
-    )
-    parser.add_argument("folder", nargs="?", help="the bundle (default: where this file lies)")
-    parser.add_argument("--fresh", action="store_true", help="build it though the cache has it")
-    parser.add_argument("--limit", type=float, default=engine.LIMIT_S, metavar="SECONDS")
-    parser.add_argument("--list", action="store_true", help="the engines in the cache")
-    parser.add_argument("--gc", type=float, metavar="MB", help="keep at most so much of the cache")
-    return parser
-
-
-def _look_after(asked, out, err):
+def _look_after(arguments, out, err):
     place = cache.home()
-    if asked.gc is not None:
+    if arguments.gc is not None:
         with cache.locked(place, lambda text: err.write(text + "\n"), 60.0):
-            removed = cache.gc(place, asked.gc)
+            removed = cache.gc(place, arguments.gc)
         err.write("removed {} of the engines\n".format(len(removed)))
     engines = cache.listing(place)
-    out.write(json.dumps({"place": place, "engines": engines}, sort_keys=True) + "\n")
+    if not out.isatty():
+        out.write(json.dumps({"place": place, "engines": engines}, sort_keys=True) + "\n")
     for record in engines:
         err.write(_row(record) + "\n")
 
@@ -95,9 +81,11 @@ def words(event):
     if kind == "engine":
         record = event["record"]
         less = "" if record["precision"] == record["asked_precision"] else " ({} did not build)"
-        return "engine: {}, {}{}, TensorRT {}".format(
+        kept = ", ".join(record["layers_fp32"])
+        return "engine: {}, {}{}{}, TensorRT {}".format(
             event["path"],
             record["precision"],
+            " (fp32 in {})".format(kept) if kept else "",
             less.format(record["asked_precision"]),
             record["tensorrt"],
         )

@@ -9,13 +9,14 @@ from targets.tensorrt.device import (
     bundle,
     cache,
     ladder,
+    loading,
     messages,
     options,
     process,
     progress,
     summary,
 )
-from targets.tensorrt.device.errors import BUILD, DEVICE, BoardError
+from targets.tensorrt.device.errors import BUILD, BoardError
 
 LIMIT_S = 4 * 3600.0
 """Five INT8 builds took 2.5 h on AGX Xavier: an hour each is nothing unusual."""
@@ -31,7 +32,7 @@ def build(folder, identity, tell, environ=os.environ, limit_s=LIMIT_S, fresh=Fal
     data = bundle.read(folder)
     notes = bundle.check_board(data, identity)
     version, more = bundle.check_tensorrt(data, identity)
-    bundle.check_model(folder, data)
+    bundle.check_files(folder, data)
     for text in notes + more:
         tell({"event": "note", "text": text})
     work = Work(folder, data, identity, version, tell, environ, limit_s)
@@ -56,12 +57,17 @@ _SPACE = "free some space, or set XDG_CACHE_HOME to a folder that can be written
 def find(folder, identity, environ=os.environ):
     """Return (path of the plan, record) of the bundle's engine on this board, or None.
 
+    The bundle's engine.json names it from then on: `measure` takes it from there.
     Errors: `errors.BoardError` where the bundle is not for this board or its TensorRT.
     """
     data = bundle.read(folder)
     bundle.check_board(data, identity)
     version, _ = bundle.check_tensorrt(data, identity)
-    return cache.find(cache.home(environ), cache.key(bundle.facts(folder, data, identity, version)))
+    work = Work(folder, data, identity, version, None, environ, 0.0)
+    found = cache.find(work.place, work.key)
+    if found:
+        work.name_in_bundle(*found)
+    return found
 
 
 class Work:
@@ -86,11 +92,15 @@ class Work:
     def say_if_stale(self):
         """Tell where the engine that the bundle names is not the one for this board."""
         named = bundle.engine_of(self.folder)
-        if named and named["key"] != self.key:
-            text = "the bundle's engine is for TensorRT {} on {}: this board needs another".format(
-                named.get("tensorrt"), named.get("board")
-            )
-            self.tell({"event": "note", "text": text})
+        if not named or named["key"] == self.key:
+            return
+        whose = [named.get("tensorrt"), named.get("board")]
+        if whose == [self.version, bundle.board_name(self.identity)]:
+            text = "the bundle's engine is of another model or other options: it is built again"
+        else:
+            text = "the bundle's engine is for TensorRT {} on {}: this board has {}, so it is "
+            text = text.format(*whose, self.version) + "built again"
+        self.tell({"event": "note", "text": text})
 
     def name_in_bundle(self, path, record):
         """Write engine.json; a bundle that cannot be written to goes without."""
@@ -99,6 +109,7 @@ class Work:
             "key": self.key,
             "path": path,
             "tensorrt": self.version,
+            "trtexec": self.trtexec,
             "board": bundle.board_name(self.identity),
             "precision": record["precision"],
         }
@@ -113,6 +124,7 @@ class Work:
             timing = self.timing_copy(new)
             record = self.climb(new, timing)
             record["device"] = self.check(new)
+            self.tell_notes(record["warnings"])
             self.keep_timing(timing)
             return cache.store(self.place, self.key, new, record)
         finally:
@@ -149,7 +161,7 @@ class Work:
     def climb(self, new, timing):
         """Build, a step of the ladder after the other, until an engine is there; its record."""
         memory_mb, steps = self.identity.get("memory_mb"), []
-        attempt = ladder.first(self.recipe["precision"], self.recipe["layers_fp32"], memory_mb)
+        attempt = ladder.first(self.recipe, memory_mb)
         known = progress.expected_s(cache.listing(self.place), self.facts, self.nodes)
         plan = os.path.join(new, cache.PLAN)
         while True:
@@ -166,6 +178,11 @@ class Work:
             if why is None:
                 return self.record(attempt, steps, done)
             attempt = self.after(attempt, why, memory_mb, done)
+
+    def tell_notes(self, warnings):
+        """Tell what a person must know of a build's warnings."""
+        for text in messages.notes(warnings):
+            self.tell({"event": "note", "text": text})
 
     def run(self, argv, name, on_line):
         """Run trtexec, keep its log, and return how it ended."""
@@ -211,6 +228,7 @@ class Work:
             "build_s": round(messages.engine_built_s(done.text) or done.seconds, 3),
             "nodes": self.nodes,
             "warnings": messages.warnings(done.text),
+            "gpu_layers": messages.fallbacks(done.text),
             "time_unix_s": int(time.time()),
         }
 
@@ -225,38 +243,6 @@ class Work:
         done = self.run(argv, "trtexec-load.log", lambda line, at_s: None)
         why = messages.cause(done.text, done.returncode)
         if why:
-            raise unloadable(why, self.version, done)
-        check_shapes(summary.bound_shapes(done.text), bundle.shapes(self.data))
+            raise loading.unloadable(why, self.version, done)
+        loading.check_shapes(summary.bound_shapes(done.text), bundle.shapes(self.data))
         return summary.device(done.text)
-
-
-def unloadable(why, version, done):
-    """Return the failure of an engine that trtexec does not run, `why` being its cause."""
-    errors = messages.errors(done.text)
-    said = "; trtexec says: " + " / ".join(errors) if errors else ""
-    known = {
-        "version": "the engine was built by another TensorRT than this board's " + version,
-        "device": "the engine was built on another GPU than this board's",
-        "memory": "the board has too little memory left to run the engine",
-        "killed": "the system killed the run; as a rule it was out of memory",
-        "shapes": "trtexec took sizes of its own for the model's dynamic inputs",
-    }
-    code = DEVICE if why[0] in ("version", "device") else BUILD
-    return BoardError(
-        code,
-        known.get(why[0], "TensorRT {} does not run the engine".format(version)) + said,
-        "build it again on this board: edgecc-device build --fresh",
-    )
-
-
-def check_shapes(bound, wanted):
-    """Errors: `BoardError` where an input was bound at another shape than `wanted` has for it."""
-    for name, shape in bound.items():
-        if name in wanted and wanted[name] != shape:
-            raise BoardError(
-                BUILD,
-                "trtexec ran the input {} at {}, the bundle's is {}".format(
-                    name, "x".join(map(str, shape)), "x".join(map(str, wanted[name]))
-                ),
-                "build the bundle with fixed shapes: edgecc build --shape NAME=1x3x224x224",
-            )

@@ -2,23 +2,25 @@
 
     latency(folder, engine_path, version, seconds, warmup_s, shapes)
         -> {"times_ms": [..], "compute_ms": [..], "runner": "trtexec 8.5.2", "shapes": {"x": [..]},
-            "start_s": .., "end_s": .., "summary": {..}, "warnings": {..}, "raw": text}
-    load(folder, seconds, ...) -> the same: for the energy pass, no warm-up of its own
+            "start_s": .., "end_s": .., "summary": {..}, "warnings": {..}, "notes": [..],
+            "raw": text}
+    load(folder, seconds, ...) -> the same: for the energy pass, with no warm-up of its own and no
+        spinning, which would draw a core's power
     profile(folder, engine_path, version, seconds, warmup_s, shapes)
         -> {"layers": [{"name", "median_ms", "average_ms", ..}], "info": [..], "count", "repaired",
             "runner", "raw"}
 
-`engine_path` None is the engine that the bundle's engine.json names, and `version` None its
-TensorRT. `shapes` (or None) are the shapes for dynamic inputs; the bundle's own are taken for None.
-`start_s` and `end_s` are CLOCK_MONOTONIC seconds of the first timed query's begin and the last
-one's end: the engine's loading lies before them. Errors: `errors.BoardError`.
+`engine_path` None is the engine that the bundle's engine.json names, `version` None its TensorRT,
+`trtexec` None what built it. `shapes` are those of dynamic inputs, None the bundle's own. `start_s`
+and `end_s` are CLOCK_MONOTONIC seconds of the first timed query's begin and the last one's end: the
+engine's loading lies before them. Errors: `errors.BoardError`.
 """
 
 import os
 import shutil
 import tempfile
 
-from targets.tensorrt.device import bundle, engine, messages, options, process, summary
+from targets.tensorrt.device import bundle, loading, messages, options, process, summary
 from targets.tensorrt.device import profile as layers_of
 from targets.tensorrt.device import times as queries
 from targets.tensorrt.device import version as versions
@@ -37,7 +39,7 @@ def latency(
     shapes=None,
     trtexec=None,
     iterations=10,
-    graph=False,
+    extra=options.SPIN,
 ):
     """Time the engine for `seconds` after a warm-up (see the module)."""
     run = Run(folder, engine_path, version, shapes, trtexec)
@@ -52,7 +54,7 @@ def latency(
             seconds,
             warmup_s,
             iterations,
-            graph,
+            extra,
         )
         done = run.do(argv, seconds + warmup_s)
         rows = queries.read(run.text_of(path), run.version, warmup_s)
@@ -67,13 +69,14 @@ def latency(
         "end_s": run.started_s + rows[-1]["end_ms"] / 1000.0,
         "summary": summary.performance(done.text),
         "warnings": messages.warnings(done.text),
+        "notes": messages.notes(messages.warnings(done.text)),
         "raw": done.text,
     }
 
 
 def load(folder, seconds, engine_path=None, version=None, shapes=None, trtexec=None, warmup_s=0):
     """Keep the engine running for `seconds` and return its times (see the module)."""
-    return latency(folder, engine_path, version, seconds, warmup_s, shapes, trtexec)
+    return latency(folder, engine_path, version, seconds, warmup_s, shapes, trtexec, extra=())
 
 
 def profile(
@@ -117,7 +120,7 @@ class Run:
         named = bundle.engine_of(folder) or {}
         self.engine = engine_path or named.get("path")
         self.version = versions.short(version or named.get("tensorrt"))
-        self.trtexec = trtexec or versions.locate()
+        self.trtexec = trtexec or self.named_trtexec(named) or versions.locate()
         self.recipe = bundle.recipe(folder, self.data)
         if shapes:
             given = {name: shapes[name] for name in self.recipe["dynamic"] if name in shapes}
@@ -135,6 +138,12 @@ class Run:
         self.started_s = None
         self.bound = {}
 
+    @staticmethod
+    def named_trtexec(named):
+        """Return the trtexec that built the engine, where it is still there."""
+        path = named.get("trtexec") or ""
+        return path if os.access(path, os.X_OK) else None
+
     def on_line(self, line, at_s):
         """Note when the first query starts: trtexec's own clock counts from there."""
         if line is not None and "Starting inference" in line:
@@ -151,9 +160,9 @@ class Run:
                 "is another program using the GPU?",
             )
         if why or self.started_s is None:
-            raise engine.unloadable(why or ("unknown", None, None), self.version, done)
+            raise loading.unloadable(why or ("unknown", None, None), self.version, done)
         self.bound = summary.bound_shapes(done.text)
-        engine.check_shapes(self.bound, dict(bundle.shapes(self.data), **self.recipe["dynamic"]))
+        loading.check_shapes(self.bound, dict(bundle.shapes(self.data), **self.recipe["dynamic"]))
         return done
 
     def text_of(self, path):

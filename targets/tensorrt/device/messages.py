@@ -31,6 +31,7 @@ _CAUSES = (
     ("calibration", r"Calibration failure|[Cc]alibration (?:cache|table).*(?:invalid|mismatch)"),
 )
 """Causes, the most telling first, and what they are recognised by."""
+_FALLBACK = r"layer (?P<value>.+?) is not supported on DLA"
 _WARNINGS = {
     "enqueue": r"Throughput may be bound by Enqueue Time",
     "transfers": r"Throughput may be bound by (?:host-to-device|device-to-host) transfers",
@@ -41,8 +42,15 @@ _WARNINGS = {
     "dummy_ranges": r"Calibrator is not being used",
     "no_int8": r"Int8 support requested on hardware without native Int8 support",
     "no_fp16": r"Half2 support requested on hardware without native FP16 support",
-    "fallback": r"(?P<value>\S+).* (?:falling back to GPU|is not supported on DLA)",
+    "fallback": _FALLBACK,
     "timing_cache": r"Detected invalid timing cache",
+}
+_NOTES = {
+    "dummy_ranges": "int8 without calibration: the times hold, the outputs do not (made-up ranges)",
+    "no_int8": "this GPU has no int8 of its own: fp16 is faster",
+    "no_fp16": "this GPU has no fp16 of its own: fp32 is as fast",
+    "fallback": "some layers run on the GPU: DLA does not take them",
+    "enqueue": "the CPU is slower in launching kernels than the GPU in running them",
 }
 _STAGES = (
     (r"Start parsing network model", "reading the model"),
@@ -52,8 +60,8 @@ _STAGES = (
     (r"Engine built in|Total Activation Memory", "writing the engine"),
 )
 _NOISE = re.compile(
-    r"^(?:Engine (?:set up|creation|deserialization) failed|Building engine failed|Got invalid engine!"
-    r"|Inference set up failed|Failed to create engine.*|)$"
+    r"^(?:Engine (?:set up|creation|deserialization) failed|Building engine failed"
+    r"|Got invalid engine!|Inference set up failed|Failed to create engine.*|)$"
 )
 """What only says that something before it failed."""
 
@@ -108,6 +116,17 @@ def warnings(text):
         if match:
             found[kind] = match.groupdict().get("value")
     return found
+
+
+def fallbacks(text):
+    """Return the layers that DLA does not take, which run on the GPU, in the log's order."""
+    names = re.findall(_FALLBACK, text)
+    return sorted(set(names), key=names.index)
+
+
+def notes(found):
+    """Return what a person must know of the warnings `found`, in sentences."""
+    return [text for kind, text in _NOTES.items() if kind in found]
 
 
 def stage(line):

@@ -27,6 +27,7 @@ KNOWN = {
 """The first release that has an option, and the first that it is not given to any more; what is
 not named here is known to all.
 """
+SPIN, GRAPH = ("--useSpinWait",), ("--useCudaGraph",)
 _PRECISIONS = {"fp32": [], "fp16": ["--fp16"], "int8": ["--int8", "--fp16"], "best": ["--best"]}
 
 
@@ -119,13 +120,13 @@ def _window(seconds, warmup_s, iterations):
     ]
 
 
-def latency(version, trtexec, plan, recipe, times, seconds, warmup_s, iterations=10, graph=False):
+def latency(version, trtexec, plan, recipe, times, seconds, warmup_s, iterations=10, extra=SPIN):
     """Return the command line that times the engine `plan` into the JSON file `times`.
 
-    It runs for `seconds` and for `iterations`, whichever is longer; `graph` asks for a CUDA graph.
+    It runs for `seconds` and for `iterations`, whichever is longer. `extra` are further options:
+    `SPIN` waits in a loop, for times without a thread's wake-up; `GRAPH` asks for a CUDA graph.
     """
-    argv = [*_load(trtexec, plan, recipe), "--useSpinWait"]
-    argv += _known(version, ["--noDataTransfers"]) + (["--useCudaGraph"] if graph else [])
+    argv = _load(trtexec, plan, recipe) + _known(version, ["--noDataTransfers"]) + list(extra)
     return argv + _window(seconds, warmup_s, iterations) + ["--exportTimes=" + times]
 
 

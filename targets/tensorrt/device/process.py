@@ -8,6 +8,8 @@ import signal
 import subprocess
 import time
 
+from targets.tensorrt.device.errors import DEVICE, BoardError
+
 HEAD, MOST = 5000, 30000
 """Lines of a log that are kept: its first, and in all."""
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of linux/prctl.h
@@ -27,18 +29,25 @@ def run(argv, limit_s, on_line=lambda line, at_s: None, tick_s=1.0):
     """Run `argv` and return how it ended; whatever ends us ends it, with all its children.
 
     `on_line` is called with each line and the monotonic second that it came at, and with None
-    where `tick_s` pass without one. Errors: OSError where it cannot be started.
+    where `tick_s` pass without one. Errors: `BoardError` where it cannot be started.
     """
     libc = ctypes.CDLL(None)
     begin = time.monotonic()
-    child = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=lambda: libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0),
-    )
+    try:
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0),
+        )
+    except OSError as error:
+        raise BoardError(
+            DEVICE,
+            "{} cannot be started: {}".format(argv[0], error.strerror),
+            "is it the trtexec of this board? see edgecc-device identify",
+        )
     lines = []
     try:
         ended = _read(child.stdout, lines, begin + limit_s, on_line, tick_s)

@@ -7,7 +7,7 @@ import subprocess
 
 PLACE = "usr/src/tensorrt/bin/trtexec"
 """Where JetPack puts trtexec, under the root of the file system."""
-OPSETS = (((10, 0), 20), ((8, 4), 17), ((8, 0), 13), ((7, 1), 11))
+OPSETS = (((10, 15), 24), ((10, 0), 20), ((8, 4), 17), ((8, 0), 13), ((7, 1), 11))
 """Releases, the newest first, and the newest opset that they read (onnx-tensorrt's documents)."""
 _BANNER = re.compile(r"&&&& \w+ TensorRT\.trtexec(?: \[TensorRT v(\d+)\])?")
 _PACKAGE = re.compile(

@@ -192,7 +192,7 @@ RULES = (
     Rule("Split", known("the sizes", 1), FOLD, until=(8, 2)),
     Rule("TopK", known("K", 1), FOLD, until=(8, 6)),
     Rule("TopK", _top_k, "filter the candidates before it, as with a threshold"),
-    Rule("TopK", _sorted, "sorted values serve as well: export it with sorted=1"),
+    Rule("TopK", _sorted, "sorted values serve as well: export it with sorted=1", since=(10, 0)),
     Rule(
         "TopK ArgMax ArgMin",
         _whole_input,

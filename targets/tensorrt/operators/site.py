@@ -1,7 +1,8 @@
-"""A node with all that a rule asks of it: attributes, shapes, types and what is known beforehand."""
+"""A node with all that a rule asks of it: attributes, shapes, types, and what is constant."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,7 +119,7 @@ class Network:
     model: ModelProto
     scope: Scope
     sites: tuple[Site, ...]
-    """Every node in the order of the file; those of subgraphs right behind the node that has them."""
+    """Every node in the order of the file; those of a subgraph behind the node that has it."""
 
     @property
     def opset(self) -> int:
@@ -141,9 +142,11 @@ def read(path: Path) -> Network:
     for graph in _graphs(model.graph):
         for tensor in graph.initializer:
             _lighten(tensor)
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    scope, sites = _scan(inferred.graph, None)
-    return Network(inferred, scope, tuple(sites))
+    # where the file has a type wrong, the shapes in it must do
+    with contextlib.suppress(onnx.shape_inference.InferenceError):
+        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    scope, sites = _scan(model.graph, None)
+    return Network(model, scope, tuple(sites))
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
@@ -195,7 +198,8 @@ def _held(node: NodeProto) -> TensorProto | None:
     """What a Constant node holds, where it is a tensor of numbers."""
     for attribute in node.attribute:
         if attribute.name == "value":
-            return attribute.t
+            tensor: TensorProto = attribute.t
+            return tensor
         if attribute.name.startswith("value_") and "string" not in attribute.name:
             found = onnx.helper.get_attribute_value(attribute)
             kind = np.float32 if "float" in attribute.name else np.int64

@@ -37,19 +37,16 @@ ADDED: dict[Number, str] = {
     (10, 15): "Attention RMSNormalization RotaryEmbedding TensorScatter",
 }
 """The release that brought an operator."""
-SINCE: dict[str, Number] = {
-    name: since for since, names in ADDED.items() for name in names.split()
-}
-NEVER = frozenset(
-    """
+SINCE: dict[str, Number] = {name: since for since, names in ADDED.items() for name in names.split()}
+_NEVER = """
     AffineGrid Bernoulli BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor CenterCropPad Col2Im
     Compress ConcatFromSequence ConvInteger DFT Det DynamicQuantizeLinear ImageDecoder
     MatMulInteger MaxRoiPool MaxUnpool MelWeightMatrix Multinomial NegativeLogLikelihoodLoss
     Optional OptionalGetElement OptionalHasElement QLinearConv QLinearMatMul RegexFullMatch
     SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength
     SequenceMap SoftmaxCrossEntropyLoss SplitToSequence StringConcat StringNormalizer StringSplit
-    TfIdfVectorizer Unique""".split()
-)
+    TfIdfVectorizer Unique"""
+NEVER = frozenset(_NEVER.split())
 """Operators that no release has."""
 INSTEAD = {
     "ConvInteger": "quantise with QuantizeLinear and DequantizeLinear around a Conv",

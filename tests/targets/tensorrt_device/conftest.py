@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tensorrt_board import Board, write_bundle
 
+from targets.tensorrt.device import engine
+
 
 @pytest.fixture
 def board(tmp_path: Path) -> Board:
@@ -32,4 +34,6 @@ def built(once: Path, tmp_path: Path) -> Board:
     """A copy of that board, and of the bundle beside it."""
     for name in ("board", "bundle"):
         shutil.copytree(once / name, tmp_path / name, dirs_exist_ok=True)
-    return Board(tmp_path / "board").put("8.5.2")
+    board = Board(tmp_path / "board").put("8.5.2")
+    engine.find(str(tmp_path / "bundle"), board.identity, board.environ)
+    return board

@@ -6,16 +6,17 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tensorrt_board import VERSIONS, Board, network, write_bundle
+from tensorrt_board import RELEASES, Board, network, write_bundle
 
 from targets.tensorrt.device import cache
 from targets.tensorrt.device.errors import BoardError
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", RELEASES)
 def test_every_release_builds_an_engine_once(board: Board, bundle: Path, version: str) -> None:
     record, events = board.put(version).build(bundle)
     kinds = [event["event"] for event in events]
@@ -86,7 +87,7 @@ def test_an_engine_is_never_another_ones(
     second, events = built.build(bundle)
     assert second["key"] != first["key"]
     assert [event for event in events if event["event"] == "build"]
-    assert any("this board needs another" in event.get("text", "") for event in events)
+    assert any("the bundle's engine is " in event.get("text", "") for event in events)
     after = built.files()
     assert {name: after[name] for name in kept if "timing" not in name} == {
         name: data for name, data in kept.items() if "timing" not in name
@@ -155,9 +156,9 @@ def test_then_the_whole_network_is(board: Board, bundle: Path) -> None:
         ("8.5.2", {"crash": True}, 5, "crashed (signal 11)"),
         ("8.5.2", {"disk": True}, 5, "no space left for the engine"),
         ("8.2.1", {"unknown_device": True}, 4, "does not know this board"),
-        ("7.1.3", {"unsupported": ["Elu"]}, 5, "no operator Elu (node Elu b)"),
-        ("8.5.2", {"unsupported": ["Elu"]}, 5, "no operator Elu (node Elu b)"),
-        ("10.3.0", {"unsupported": ["Elu"]}, 5, "no operator Elu (node Elu b)"),
+        ("7.1.3", {"unsupported": ["Elu"]}, 5, "lacks the operator Elu (node Elu b)"),
+        ("8.5.2", {"unsupported": ["Elu"]}, 5, "lacks the operator Elu (node Elu b)"),
+        ("10.3.0", {"unsupported": ["Elu"]}, 5, "lacks the operator Elu (node Elu b)"),
     ],
 )
 def test_failures_are_told_and_leave_the_cache_as_it_was(
@@ -202,3 +203,62 @@ def test_the_second_build_has_an_estimate(built: Board, bundle: Path) -> None:
     told = [event for event in events if event["event"] == "progress" and event["share"]]
     assert told
     assert all(event["eta_s"] is not None for event in told)
+
+
+def test_int8_without_calibration_is_told_of(board: Board, bundle: Path) -> None:
+    write_bundle(bundle, precision="int8")
+    _, events = board.put("8.5.2").build(bundle)
+    notes = [event["text"] for event in events if event["event"] == "note"]
+    assert notes == [
+        "int8 without calibration: the times hold, the outputs do not (made-up ranges)"
+    ]
+
+
+def test_a_full_disk_is_told_before_anything_is_built(
+    board: Board, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=5 * 10**6))
+    with pytest.raises(BoardError, match=r"needs about 64 MB in .*, 5 MB are free") as caught:
+        board.put("8.5.2").build(bundle)
+    assert caught.value.code == 5
+    assert board.files() == {}
+
+
+def test_a_cache_that_cannot_be_written_is_told(board: Board, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    board.put("8.5.2").environ["XDG_CACHE_HOME"] = str(tmp_path / "file")
+    with pytest.raises(BoardError, match=r"the engine cannot be kept: .*Not a directory") as caught:
+        board.build(bundle)
+    assert "XDG_CACHE_HOME" in (caught.value.hint or "")
+
+
+def test_a_trtexec_that_does_not_start_is_told(board: Board, bundle: Path) -> None:
+    Path(board.put("8.5.2").trtexec).chmod(0o644)
+    with pytest.raises(BoardError, match="cannot be started: Permission denied") as caught:
+        board.build(bundle)
+    assert caught.value.code == 4
+
+
+def test_without_packages_trtexec_tells_its_release(board: Board, bundle: Path) -> None:
+    board.put("8.6.1").identity["tensorrt"] = None
+    assert board.build(bundle)[0]["tensorrt"] == "8.6.1"
+
+
+def test_a_bundle_that_can_only_be_read_is_built_all_the_same(
+    built: Board, bundle: Path, tmp_path: Path
+) -> None:
+    (bundle / "engine.json").unlink()
+    (bundle / "engine.json").mkdir()  # as root nothing else cannot be written
+    record, events = built.build(bundle)
+    assert events[-1]["event"] == "engine"
+    assert record["precision"] == "fp16"
+
+
+def test_layers_that_dla_leaves_to_the_gpu_are_named(board: Board, bundle: Path) -> None:
+    write_bundle(bundle, dla=0)
+    record, events = board.put("8.5.2", fallback=["act1", "conv2", "act1"]).build(bundle)
+    assert record["gpu_layers"] == ["act1", "conv2"]
+    assert "some layers run on the GPU: DLA does not take them" in [
+        event.get("text") for event in events
+    ]
+    assert {"--useDLACore=0", "--allowGPUFallback"} <= set(record["steps"][0]["argv"])

@@ -82,9 +82,11 @@ def test_a_dead_builds_leavings_are_swept(tmp_path: Path) -> None:
 
 
 BUILD = """
-import json, signal, sys
+import json, sys
+from argparse import Namespace
 from targets.tensorrt.device.command import main_build
-sys.exit(main_build(sys.argv[2:], json.loads(sys.argv[1])))
+asked = Namespace(folder=sys.argv[2], fresh=False, limit=None, list=False, gc=None)
+sys.exit(main_build(asked, json.loads(sys.argv[1])))
 """
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tensorrt_board import VERSIONS, Board
+from tensorrt_board import RELEASES, Board, old_python
 
 from targets.tensorrt.device import measure
 from targets.tensorrt.device.errors import BoardError
@@ -31,7 +31,7 @@ def plan(board: Board, bundle: Path, version: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", RELEASES)
 def test_latency(board: Board, bundle: Path, version: str) -> None:
     path = plan(board, bundle, version)
     begin = time.monotonic()
@@ -55,7 +55,7 @@ def test_latency(board: Board, bundle: Path, version: str) -> None:
     assert told["summary"]["latency_ms"]["median"] == pytest.approx(middle, abs=1e-4)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", RELEASES)
 def test_profile(board: Board, bundle: Path, version: str) -> None:
     path = plan(board, bundle, version)
     told = measure.profile(str(bundle), path, version, 0, 0.01, trtexec=board.trtexec)
@@ -69,6 +69,7 @@ def test_profile(board: Board, bundle: Path, version: str) -> None:
     assert kinds == ([] if version in ("7.1.3", "8.0.1") else ["CaskConvolution"] * 2)
 
 
+@pytest.mark.slow
 def test_load_runs_for_as_long_as_it_is_asked(built: Board, bundle: Path) -> None:
     told = measure.load(str(bundle), 1, trtexec=built.trtexec)
     assert 0.9 < told["end_s"] - told["start_s"] < 1.5
@@ -116,6 +117,7 @@ def test_without_an_engine_or_trtexec_the_next_step_is_told(
     built: Board, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    Path(built.trtexec).chmod(0o644)
     with pytest.raises(BoardError, match="this board has no trtexec"):
         measure.latency(str(bundle), None, None, 0, 0)
     (bundle / "engine.json").unlink()
@@ -133,12 +135,32 @@ def test_it_runs_on_python_3_6() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_it_needs_the_standard_library_alone(tmp_path: Path) -> None:
+ON_BOARD = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from argparse import Namespace
+from targets.tensorrt.device import measure
+from targets.tensorrt.device.command import main_build
+asked = Namespace(folder=sys.argv[3], fresh=False, limit=None, list=False, gc=None)
+code = main_build(asked, json.loads(sys.argv[2]))
+told = measure.latency(sys.argv[3], None, None, 0, 0.01)
+layers = measure.profile(sys.argv[3], None, None, 0, 0.01)["layers"]
+print(json.dumps([code, told["runner"], len(told["times_ms"]), len(layers)]))
+"""
+
+
+@pytest.mark.slow
+def test_it_builds_and_measures_with_the_standard_library_alone(
+    board: Board, bundle: Path, tmp_path: Path
+) -> None:
     """As packed for the board: with empty packages above it, and nothing else on the path."""
-    home = tmp_path / "targets/tensorrt"
+    home = tmp_path / "agent/targets/tensorrt"
     shutil.copytree(DEVICE, home / "device", ignore=shutil.ignore_patterns("__pycache__"))
     for folder in (home, home.parent):
         (folder / "__init__.py").write_text("")
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import targets.tensorrt.device.command"
-    argv = [sys.executable, "-I", "-S", "-c", code + ", targets.tensorrt.device.measure", tmp_path]
-    subprocess.run(argv, check=True)
+    identity = json.dumps(board.put("8.5.2").identity)
+    argv = [old_python(), "-I", "-S", "-c", ON_BOARD, tmp_path / "agent", identity, bundle]
+    done = subprocess.run(argv, env=board.environ, stdout=subprocess.PIPE, check=True, text=True)
+    code, runner, times, layers = json.loads(done.stdout.splitlines()[-1])
+    assert (code, runner, layers) == (0, "trtexec 8.5.2", 2)
+    assert times >= 10

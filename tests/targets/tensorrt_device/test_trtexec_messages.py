@@ -93,9 +93,14 @@ def test_warnings_and_errors() -> None:
     assert messages.errors(text) == ["the reason"]
 
 
-def steps(first: dict[str, Any], version: str, node: str = "conv1 + act1") -> list[str]:
+def first(precision: str, memory_mb: int, dla: int | None = None) -> dict[str, Any]:
+    recipe = {"precision": precision, "layers_fp32": [], "dla": dla}
+    return ladder.first(recipe, memory_mb)
+
+
+def steps(attempt: dict[str, Any], version: str, node: str = "conv1 + act1") -> list[str]:
     """The ladder's reasons, until it ends."""
-    found, attempt = [], first
+    found: list[str] = []
     while True:
         try:
             attempt = ladder.following(attempt, ("implementation", node, None), version, 8000)
@@ -106,9 +111,8 @@ def steps(first: dict[str, Any], version: str, node: str = "conv1 + act1") -> li
 
 
 def test_the_ladder_from_int8() -> None:
-    first = ladder.first("int8", [], 8000)
-    assert first["workspace_mb"] == 1024
-    assert steps(first, "8.5.2") == [
+    assert first("int8", 8000)["workspace_mb"] == 1024
+    assert steps(first("int8", 8000), "8.5.2") == [
         "int8 4000",
         "int8 4000 conv1,act1",
         "fp16 4000 conv1,act1",
@@ -118,13 +122,20 @@ def test_the_ladder_from_int8() -> None:
 
 
 def test_before_8_4_no_layer_can_be_kept() -> None:
-    assert steps(ladder.first("fp16", [], 8000), "8.2.1")[:-1] == ["fp16 4000", "fp32 4000"]
+    assert steps(first("fp16", 8000), "8.2.1")[:-1] == ["fp16 4000", "fp32 4000"]
     nodes = "{ForeignNode[a...b]}"  # names no layer
-    assert steps(ladder.first("fp16", [], 8000), "8.5.2", nodes)[:-1] == ["fp16 4000", "fp32 4000"]
+    assert steps(first("fp16", 8000), "8.5.2", nodes)[:-1] == ["fp16 4000", "fp32 4000"]
+
+
+def test_dla_computes_no_fp32() -> None:
+    assert steps(first("fp16", 8000, dla=0), "8.2.1") == [
+        "fp16 4000",
+        "TensorRT 8.2.1 has no implementation for conv1 + act1, in fp16 neither",
+    ]
 
 
 def test_each_step_tells_its_reason() -> None:
-    attempt = ladder.first("fp16", [], 8000)
+    attempt = first("fp16", 8000)
     reasons = []
     for _ in range(3):
         attempt = ladder.following(attempt, ("implementation", "conv1", None), "8.5.2", 8000)
@@ -137,7 +148,7 @@ def test_each_step_tells_its_reason() -> None:
 
 
 def test_a_small_board_starts_smaller() -> None:
-    assert ladder.first("fp16", [], 2000)["workspace_mb"] == 500
+    assert first("fp16", 2000)["workspace_mb"] == 500
 
 
 @pytest.mark.parametrize(
@@ -156,6 +167,6 @@ def test_a_small_board_starts_smaller() -> None:
 )
 def test_what_no_step_can_mend_has_a_next_step_of_its_own(kind: str, code: int, word: str) -> None:
     with pytest.raises(BoardError) as caught:
-        ladder.following(ladder.first("fp16", [], 8000), (kind, "X", None), "8.2.1", 8000)
+        ladder.following(first("fp16", 8000), (kind, "X", None), "8.2.1", 8000)
     assert caught.value.code == code
     assert word in caught.value.message + (caught.value.hint or "")

@@ -69,11 +69,9 @@ def test_latency_and_profile_are_two_runs(version: str) -> None:
     recipe = {"dla": None, "dynamic": {}}
     timed = options.latency(version, "trtexec", "e", recipe, "t.json", 9.5, 2.0)
     window = ["--warmUp=2000", "--duration=10", "--iterations=10", "--avgRuns=100"]
-    head = ["trtexec", "--loadEngine=e", "--useSpinWait"]
+    head = ["trtexec", "--loadEngine=e"]
     still = [] if version == "7.1.3" else ["--noDataTransfers"]
-    assert timed == [*head, *still, *window, "--exportTimes=t.json"]
-    graph = options.latency(version, "trtexec", "e", recipe, "t.json", 1, 0, graph=True)
-    assert "--useCudaGraph" in graph
+    assert timed == [*head, *still, "--useSpinWait", *window, "--exportTimes=t.json"]
     argv = options.profile(version, "trtexec", "e", recipe, "p.json", "i.json", 1, 0)
     assert {"--dumpProfile", "--exportProfile=p.json"} <= set(argv)
     assert ("--separateProfileRun" in argv) == (version != "7.1.3")
@@ -91,7 +89,7 @@ def test_trtexec_knows_every_option_that_it_is_given(
         options.build(version, "trtexec", RECIPE, "e"),
         options.build(version, "trtexec", recipe, "e"),
         options.check(version, "trtexec", "e", RECIPE, "i"),
-        options.latency(version, "trtexec", "e", RECIPE, "t", 1, 1, graph=True),
+        options.latency(version, "trtexec", "e", RECIPE, "t", 1, 1, extra=options.GRAPH),
         options.profile(version, "trtexec", "e", RECIPE, "p", "i", 1, 1),
     ]
     for line in lines:

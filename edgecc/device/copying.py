@@ -7,7 +7,7 @@ import shlex
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -24,11 +24,18 @@ SLOWEST_BYTES_PER_S = 100_000.0
 SPACE = "make room on the device, or give another folder"
 
 
-def push(transport: Transport, local: Path, remote: str, tell: Tell) -> None:
+def push(
+    transport: Transport, local: Path, remote: str, tell: Tell, without: Collection[str]
+) -> None:
     """See `Transport.push`."""
     place = _absolute(transport, remote)
     if local.is_dir():
-        _push_folder(transport, local, place, tell)
+        here = {
+            path.relative_to(local).as_posix(): path
+            for path in sorted(local.rglob("*"))
+            if path.is_file() and path.relative_to(local).parts[0] not in without
+        }
+        _push_folder(transport, here, place, tell)
     elif local.is_file():
         if _hashes(transport, str(PurePosixPath(place).parent), [PurePosixPath(place).name]) != {
             PurePosixPath(place).name: sha256(local)
@@ -41,12 +48,7 @@ def push(transport: Transport, local: Path, remote: str, tell: Tell) -> None:
         raise UsageError(f"there is no file {local} to send")
 
 
-def _push_folder(transport: Transport, local: Path, place: str, tell: Tell) -> None:
-    here = {
-        path.relative_to(local).as_posix(): path
-        for path in sorted(local.rglob("*"))
-        if path.is_file()
-    }
+def _push_folder(transport: Transport, here: dict[str, Path], place: str, tell: Tell) -> None:
     there = _hashes(transport, place, list(here))
     missing = [name for name, path in here.items() if there.get(name) != sha256(path)]
     if not missing:

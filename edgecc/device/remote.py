@@ -16,6 +16,8 @@ from edgecc.target import Tell
 
 Event = dict[str, Any]
 CACHE = ".cache/edgecc"
+TRACE = "trace"
+"""The folder of a bundle with what was measured, here and there: each side has its own."""
 RESTORES_S = 45.0
 """What the agent has to put everything back when it is asked to end."""
 SILENT_BUILD_S = 900.0
@@ -53,7 +55,7 @@ class Remote:
             raise UsageError(f"{bundle} is not a bundle", hint="edgecc build makes one")
         key = hashlib.sha256(manifest.read_bytes()).hexdigest()[:16]
         place = f"{self._cache()}/bundles/{key}"
-        self.transport.push(bundle, place, self._tell)
+        self.transport.push(bundle, place, self._tell, without=(TRACE,))
         return place
 
     def build(self, folder: str) -> Iterator[Event]:

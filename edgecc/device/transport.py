@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -116,13 +116,21 @@ class Transport(ABC):
                 raise self._failed(argv, f"it cannot be started: {error.strerror}") from None
             yield Stream(self, argv, lines)
 
-    def push(self, local: Path, remote: str, tell: Tell = lambda text: None) -> None:
+    def push(
+        self,
+        local: Path,
+        remote: str,
+        tell: Tell = lambda text: None,
+        *,
+        without: Collection[str] = (),
+    ) -> None:
         """Send a file, or what of a folder is not there yet, to the path `remote`.
 
+        What stands in the folder itself by a name in `without` stays here.
         What an earlier push left half done is continued; everything is compared by sha256 and then
         renamed into place. Errors: `DeviceError`.
         """
-        copying.push(self, local, remote, tell)
+        copying.push(self, local, remote, tell, without)
 
     def pull(self, remote: str, local: Path) -> None:
         """Fetch a file or a folder to the path `local`; files only, and links in it are left out.

@@ -11,7 +11,8 @@ NAME = re.compile(r"NV Power Mode:[ \t]*(\S+)")
 def current():
     """Return the mode as {"id", "name"}, or None where there is no nvpmodel or it says none.
 
-    JetPack 4 prints `NV Power Mode: MAXN` and the number below; 5 has the fan's mode above.
+    JetPack 4 prints `NV Power Mode: MAXN` and the number below; 5 has the fan's mode above. Where
+    it answers root alone, the file that it keeps the mode in does: `pmode:0002 fmode:quiet`.
     """
     tool = sysroot.tool("nvpmodel")
     if tool is None:
@@ -20,7 +21,11 @@ def current():
     name = NAME.search(text) if code == 0 else None
     number = re.search(r"^\s*(\d+)\s*$", text[name.end() :], re.M) if name else None
     if number is None:
-        return None
+        kept = sysroot.read(sysroot.place("/var/lib/nvpmodel/status")) or ""
+        number = re.search(r"pmode:(\d+)", kept)
+        if number is None:
+            return None
+        return {"id": int(number.group(1)), "name": known().get(int(number.group(1)))}
     return {"id": int(number.group(1)), "name": name.group(1)}
 
 

@@ -34,29 +34,34 @@ def run(guard, argv, folder, timeout_s, look=lambda: None):
     Raises SessionError where it cannot be started, and after `timeout_s`.
     """
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = None
         try:
-            process = subprocess.Popen(
-                argv,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise SessionError(
-                4, "{} cannot be started: {}".format(argv[0], error.strerror)
-            ) from None
-        guard.started(process.pid)
-        try:
+            process = _start(argv, folder, output, errors)
+            guard.started(process.pid)
             code, usage = _wait(process, time.monotonic() + timeout_s, look)
         finally:
-            end_group(process)
-            guard.ended(process.pid)
+            if process is not None:
+                end_group(process)
+                guard.ended(process.pid)
         if code is None:
             text = "{} was not done after {:.0f} s and was ended"
             raise SessionError(4, text.format(os.path.basename(argv[0]), timeout_s))
         return Ended(code, _text(output), _text(errors), usage.ru_maxrss / 1024.0)
+
+
+def _start(argv, folder, output, errors):
+    try:
+        return subprocess.Popen(
+            argv,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
+        )
+    except OSError as error:
+        text = "{} cannot be started: {}".format(argv[0], error.strerror)
+        raise SessionError(4, text) from None
 
 
 def _wait(process, ends, look):

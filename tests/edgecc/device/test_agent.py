@@ -162,6 +162,15 @@ def test_modes(board: Board, mode: int, why: str | None) -> None:
     assert not (board.root / "standin/rebooted").exists()
 
 
+def test_the_mode_is_read_where_nvpmodel_answers_root_alone(board: Board) -> None:
+    program = board.root / "usr/bin/nvpmodel"
+    text = program.read_text().replace("-q)", "-q) echo 'NVPM ERROR: needs root'; exit 1;;\n-Q)")
+    program.write_text(text)
+    assert modes.current() is None
+    board.write("var/lib/nvpmodel/status", "pmode:0003 fmode:quiet\n")
+    assert modes.current() == {"id": 3, "name": "MODE_30W_ALL"}
+
+
 def test_an_ordinary_user_is_told_what_takes_root(board: Board) -> None:
     class Anyone(Privilege):
         can = False

@@ -224,11 +224,14 @@ def test_an_agent_that_is_killed_is_told(sshd: Sshd, ssh: Ssh, board: Board, a: 
 
 def test_a_bundle_goes_there_once(sshd: Sshd, ssh: Ssh, board: Board, a: Path) -> None:
     (a / "manifest.json").write_text("{}")
+    (a / "trace").mkdir()
+    (a / "trace" / "record").write_text("of another time")
     said: list[str] = []
     remote = Remote(ssh, said.append)
     place = remote.put(a)
     assert place.startswith(str(sshd.home))
     assert remote.put(a) == place
+    assert not (Path(place) / "trace").exists()
     assert len([text for text in said if text.startswith("sending 3 of 3 files")]) == 1
     events = list(remote.measure(job(bundles={"A": place}, energy=None)))
     assert events[-1]["ok"] is True

@@ -49,11 +49,14 @@ def test_it_runs_alone(tmp_path: Path, python: str) -> None:
 def test_it_needs_no_newer_python_than_3_6() -> None:
     vermin = pytest.importorskip("vermin", reason="needs pip install vermin")
     config = vermin.Config()
-    for package in pack.PACKAGES:
-        folder = pack._folder(package.split("."))
-        for source in sorted(folder.glob("*.py")) if folder else []:
-            visitor = vermin.visit(source.read_text(), config, path=str(source))
-            assert max(visitor.minimum_versions()[1], (3, 0)) <= (3, 6), (
-                source,
-                visitor.output_text(),
-            )
+    folders = [pack._folder(package.split(".")) for package in pack.PACKAGES]
+    sources = [source for folder in folders if folder for source in sorted(folder.glob("*.py"))]
+    targets = Path(pack.__file__).parents[2] / "targets"
+    sources += [targets / "onnxruntime/run.py", *sorted((targets / "tvm/device").glob("*.py"))]
+    assert len(sources) > 25
+    for source in sources:
+        visitor = vermin.visit(source.read_text(), config, path=str(source))
+        assert max(visitor.minimum_versions()[1], (3, 0)) <= (3, 6), (
+            source,
+            visitor.output_text(),
+        )

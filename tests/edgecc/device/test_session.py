@@ -14,6 +14,7 @@ from jetson.following import Event, follow, of
 
 from edgecc.device.agent import arrays, measuring, protocol
 from edgecc.device.agent.events import SessionError
+from edgecc.device.local import Local
 from edgecc.device.remote import Remote
 from edgecc.errors import DeviceError, UnstableError, UsageError
 
@@ -55,6 +56,24 @@ def test_bundles_are_measured_in_turns_and_everything_is_put_back(
     assert board.leftovers() == []
     (record,) = (a / "trace").iterdir()
     assert [json.loads(line) for line in record.read_text().splitlines()] == events
+
+
+OLD = sorted(Path("~/.pyenv/versions").expanduser().glob("3.6*/bin/python3.6"))
+
+
+@pytest.mark.skipif(not OLD, reason="needs a Python 3.6 under ~/.pyenv/versions")
+def test_jetpack_4_with_its_own_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECC_SYSROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    board, place = Board.make(tmp_path / "root", "4.6"), bundle(tmp_path / "A")
+    before, way = board.settings(), Local()
+    way.python = str(OLD[0])
+    events = list(Remote(way).measure(job(bundles={"A": str(place)}, mode=0)))
+    assert of(events, "identity")[0]["identity"]["python"].startswith("3.6")
+    (line,) = {e["line"].partition(" GPU ")[2] for e in of(events, "sensor") if "line" in e}
+    assert line == "310/310 CPU 467/467 SOC 1245/1245 CV 0/0 VDDRQ 311/311 SYS5V 1482/1482"
+    assert events[-1]["ok"] is True
+    assert board.settings() == before
 
 
 def test_times_lie_in_their_phases_and_sensors_outside_of_latency(remote: Remote, a: Path) -> None:

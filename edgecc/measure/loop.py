@@ -116,7 +116,14 @@ def until_met(
     best: tuple[job.Build, Conclusion] | None = None
     with tempfile.TemporaryDirectory() as scratch:
         original = Path(scratch) / "original"
-        job.build(model, target, passes="", out=original, progress=tell, **options)
+        job.build(
+            model,
+            target,
+            request=_as_it_is(request, options),
+            out=original,
+            progress=tell,
+            **options,
+        )
         refusal: BudgetError | None = None
         while len(search.tries) < tries and (asked := search.next()) is not None:
             tell(f"try {len(search.tries) + 1}: {asked:.3g} of the convolutions' time")
@@ -144,6 +151,18 @@ def until_met(
         if best is None:
             raise _impossible(goal, search.tries, refusal)
         return _kept(best, search.tries, out)
+
+
+def _as_it_is(request: Request, options: Mapping[str, Any]) -> Request:
+    """What leaves the convolutions alone; INT8 takes the samples all the same."""
+    if options.get("precision") not in ("int8", "best"):
+        return Request(passes="")
+    return Request(
+        passes="",
+        calib=request.source,
+        preprocessing=request.preprocessing,
+        samples=request.samples,
+    )
 
 
 def _asking(request: Request, fraction: float) -> Request:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from edgecc.conv import Array, Window, constant
-from edgecc.graph import add_initializer
+from edgecc.graph import add_initializer, all_names
 
 ORIGIN = "edgecc.origin"
 """Node metadata: the convolution of the prepared model that a node came from."""
@@ -62,7 +62,9 @@ class GraphBuilder(Builder[ir.Value]):
         self._replaced = node
         root = node.metadata_props.get(ORIGIN, node.name or "")
         self._stamp = {ORIGIN: root, MADE_BY: made_by}
-        self._names = _all_names(node)
+        graph = node.graph
+        assert isinstance(graph, ir.Graph)
+        self._names = all_names(graph)
         weight = constant(node.inputs[1])
         self._dtype = None if weight is None else weight.dtype
 
@@ -127,13 +129,3 @@ class GraphBuilder(Builder[ir.Value]):
             number += 1
         self._names.add(f"{stem}{number}")
         return f"{stem}{number}"
-
-
-def _all_names(node: ir.Node) -> set[str | None]:
-    """The names of all nodes and values of the graph that `node` stands in, subgraphs included."""
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)
-    names = {value.name for value in graph.inputs} | set(graph.initializers)
-    for each in graph.all_nodes():
-        names |= {each.name, *(value.name for value in each.outputs)}
-    return names

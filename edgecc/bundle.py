@@ -24,6 +24,10 @@ MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
 EXTERNAL_FROM_BYTES = 1 << 30
 """Weights beyond this go into a file of their own: protobuf ends at 2 GB."""
+TRACE = "trace"
+"""The folder of what was measured with the bundle: it is no part of what was built."""
+ENGINE = "engine.json"
+"""Which engine of the device's cache belongs to the bundle, written there."""
 AGAIN = "build it again"
 UNTIMED = ("timings_s",)
 """What differs between two builds of the same model with the same options."""
@@ -83,7 +87,20 @@ def _put(folder: Path, out: Path) -> None:
         if isinstance(error, OSError):
             raise UsageError(f"cannot move the bundle to {out}: {error.strerror}") from None
         raise
+    _keep_trace(old, out)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _keep_trace(old: Path, out: Path) -> None:
+    """Take along what was measured: nobody builds that again."""
+    if (old / TRACE).is_dir():
+        try:
+            (old / TRACE).rename(out / TRACE)
+        except OSError as error:
+            raise UsageError(
+                f"cannot move the measurements {old / TRACE} to {out}: {error.strerror}",
+                hint="move them by hand",
+            ) from None
 
 
 def save_model(model: ir.Model, path: Path) -> Path:
@@ -153,11 +170,12 @@ def read(folder: Path) -> tuple[dict[str, Any], Artifact]:
 
 
 def _present(folder: Path) -> set[str]:
-    """The files of a bundle, but for the manifest."""
+    """The files of a bundle, but for the manifest and what came to it after it was built."""
+    later = (folder / MANIFEST, folder / ENGINE)
     return {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and path != folder / MANIFEST
+        if path.is_file() and path not in later and folder / TRACE not in path.parents
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -18,6 +18,7 @@ import onnx_ir as ir
 from pydantic import ValidationError
 
 from edgecc.errors import EdgeccError, UsageError, did_you_mean
+from edgecc.hardware import Jetpack
 from edgecc.pipeline import Pipeline
 from edgecc.planning.prices import Prices, prices_of
 from edgecc.rewrite import ConvRewrite, Pass
@@ -52,12 +53,22 @@ PASSES = (
     "passes.decompose.msgc:Msgc",
     "passes.decompose.channel_prune:ChannelPrune",
     "passes.decompose.fold_gather:FoldGather",
+    "passes.legalise.expand_operators:ExpandOperators",
+    "passes.legalise.global_pool_to_pool:GlobalPoolToPool",
+    "passes.legalise.gemm_to_conv:GemmToConv",
+    "passes.legalise.count_pads:CountPads",
+    "passes.legalise.hard_activations:HardActivations",
+    "passes.legalise.moves_to_conv:MovesToConv",
     "passes.legalise.lower_opset:LowerOpset",
+    "passes.legalise.to_float16:ToFloat16",
+    "passes.legalise.narrow_int64:NarrowInt64",
+    "passes.legalise.sanitise_names:SanitiseNames",
 )
 BACKENDS = (
     "targets.onnxruntime:OnnxruntimeBackend",
     "targets.tvm:TvmBackend",
     "targets.tensorrt:TensorrtBackend",
+    "targets.tensorrt_rtx:TensorrtRtxBackend",
 )
 
 
@@ -89,7 +100,38 @@ def targets() -> dict[str, Target]:
         except (ValidationError, tomllib.TOMLDecodeError) as error:
             raise EdgeccError(f"the board file {file} is damaged: {error}") from None
         found[target.name] = target
-    return found
+    return {name: _with_its_board(target, found) for name, target in found.items()}
+
+
+def _with_its_board(target: Target, known: Mapping[str, Target]) -> Target:
+    """The target with the facts that it shares with the other processor of its board."""
+    if target.board is None:
+        return target
+    if target.board not in known:
+        raise EdgeccError(
+            f"the board file of {target.name} is damaged: its board is '{target.board}'",
+            hint=did_you_mean(target.board, known),
+        )
+    board = known[target.board]
+    return target.model_copy(update={"jetson": board.jetson, "power": board.power})
+
+
+@functools.cache
+def jetpacks() -> tuple[Jetpack, ...]:
+    """Return every JetPack that is known, the newest first (`targets/jetpacks.toml`)."""
+    listed = tomllib.loads((_ours("targets") / "jetpacks.toml").read_text())["jetpack"]
+    return tuple(Jetpack(**entry) for entry in listed)
+
+
+def jetpack_of(l4t: str) -> Jetpack | None:
+    """Return the JetPack of a release of L4T (35.6.5), None for one unlike any that is known."""
+    matching = [
+        (len(prefix), jetpack)
+        for jetpack in jetpacks()
+        for prefix in jetpack.l4t
+        if f"{l4t}.".startswith(f"{prefix}.")
+    ]
+    return max(matching, key=lambda each: each[0])[1] if matching else None
 
 
 def tuned(

@@ -23,6 +23,28 @@ def bitwidth(dtype: ir.DataType | int | None) -> int | None:
         return None
 
 
+def all_names(graph: ir.Graph) -> set[str]:
+    """Return the names of all nodes and values of `graph`, its subgraphs included."""
+    names: set[str | None] = set()
+    for each in (graph, *graph.subgraphs()):
+        names.update(value.name for value in each.inputs)
+        names.update(each.initializers)
+    for node in graph.all_nodes():
+        names.add(node.name)
+        names.update(value.name for value in node.outputs)
+    return {name for name in names if name}
+
+
+def fresh_name(name: str, names: set[str]) -> str:
+    """Return `name`, or with a number behind where `names` has it; they have it from now on."""
+    number, fresh = 0, name
+    while fresh in names:
+        number += 1
+        fresh = f"{name}{number}"
+    names.add(fresh)
+    return fresh
+
+
 def add_initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
     """Add a constant called `name`, or with a number behind where the graph has that name."""
     number, fresh = 0, name

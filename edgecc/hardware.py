@@ -49,6 +49,17 @@ class Peaks(BaseModel):
     """For what is moved to and from memory."""
 
 
+class PeaksAt(BaseModel):
+    """What of `Peaks` is another number in another precision."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gmacs_per_s: float = Field(gt=0)
+    pj_per_mac: float = Field(ge=0)
+    efficiency: Efficiency | None = None
+    """None where each kind of operator reaches the same share of the peak."""
+
+
 class Core(BaseModel):
     """One core as the loops of a network see it: tile sizes are chosen from these."""
 
@@ -128,6 +139,8 @@ class Engine(BaseModel):
     versions: tuple[str, ...] = Field(min_length=1)
     """Releases of TensorRT for the board, the newest first: it is the one built for by default."""
     compute_capability: str
+    further_capabilities: tuple[str, ...] = ()
+    """What one engine can serve besides: GPUs of other compute capabilities."""
     precisions: tuple[Precision, ...] = Field(min_length=1)
     """Those that the GPU has kernels for, the default first."""
     granules: dict[Precision, int] = {}
@@ -151,3 +164,21 @@ class Jetson(BaseModel):
     modes: tuple[PowerMode, ...] = ()
     gpu_devfreq: str | None = None
     """The GPU's folder in /sys/class/devfreq: 17000000.gv11b."""
+
+
+class Jetpack(BaseModel):
+    """What one release of NVIDIA's JetPack puts on a board."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """Its number, or the range of numbers that have all else in common: "5.1.x"."""
+    l4t: tuple[str, ...] = Field(min_length=1)
+    """Its releases of L4T, as far as they are the same in all: "35" is 35.2.1 and 35.6.5 too."""
+    tensorrt: str
+    cuda: str
+    python: str
+    glibc: str
+    opset: int
+    """The newest ONNX opset that its TensorRT reads."""
+    boards: tuple[str, ...]

@@ -7,7 +7,7 @@ import platform
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -15,21 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
-from edgecc import bundle, catalog, distance, shapes
-from edgecc.calibration.batchnorm import channel_means
+from edgecc import bundle, catalog, distance
 from edgecc.conv import is_convolution
-from edgecc.cost import Ledger, count, parameters
-from edgecc.model import load, model_sha256
+from edgecc.cost import Ledger, count
+from edgecc.device import description, pack
+from edgecc.device.description import describe
+from edgecc.lowering import Lowering
 from edgecc.oracle import Difference
-from edgecc.pipeline import Pipeline, make_pass
 from edgecc.plan import Plan
+from edgecc.precision import settle_precision, with_samples
 from edgecc.report import record
 from edgecc.request import Asked, Request
-from edgecc.rewrite import MEANS
-from edgecc.settle import Workplace, settle
-from edgecc.shapes import GivenShapes, Shape, Shapes, read_shapes
-from edgecc.target import Arrays, Artifact, Backend, Target, Tell, this_arch
-from edgecc.verify import DebugPasses, Proofs, runnable
+from edgecc.settle import settle
+from edgecc.shapes import GivenShapes, read_shapes
+from edgecc.source import Source
+from edgecc.target import Arrays, Artifact, Backend, EngineWish, Target
+from edgecc.verify import DebugPasses, Proofs
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -43,6 +44,7 @@ STAGES = (
     "plan",
     "rewrite",
     "legalise",
+    "precision",
     "verify",
     "lower",
     "bundle",
@@ -59,42 +61,6 @@ class Build:
 
     def __fspath__(self) -> str:
         return str(self.folder)
-
-
-@dataclass(frozen=True)
-class Source:
-    """A model as it came in, and the shapes that its figures are for."""
-
-    runnable: Path
-    """The file that onnxruntime computes the reference from."""
-    model: ir.Model
-    shapes: Shapes
-    record: dict[str, Any]
-    params: int
-
-    @classmethod
-    def read(
-        cls, path: Path, given: Mapping[str, Shape], scratch: Path, *, dynamic: bool
-    ) -> Source:
-        """Load, validate and measure the model at `path`; `scratch` is a folder for a copy."""
-        graph = load(path)
-        described = record.of_model(graph, path.name, model_sha256(path), path.stat().st_size)
-        params = parameters(graph)
-        original = runnable(path, graph, scratch)
-        graph.graph.meta[MEANS] = channel_means(graph)
-        shapes.check_sizes(graph)
-        settled = shapes.settle(graph, given, dynamic=dynamic)
-        probe = graph.clone()
-        catalog.infer_shapes(probe)
-        shapes.check_sizes(probe)
-        return cls(original, graph, settled, described, params)
-
-    def workplace(self, board: Target, ledger: Ledger, scratch: Path, tell: Tell) -> Workplace:
-        """Return what settling a rewrite needs to know of the prepared model."""
-        whole = ledger.costs[0].total
-        sha256, inputs = self.record["sha256"], self.shapes.inputs
-        macs = {name: cost.macs for name, cost in ledger.costs[0].by_node.items()}
-        return Workplace(self.model, sha256, inputs, whole, board, scratch, tell, macs)
 
 
 @dataclass
@@ -128,6 +94,9 @@ def build(
     winograd: bool = True,
     tune: int | str | Path | None = None,
     rpc: str | None = None,
+    precision: str | None = None,
+    dla: int | None = None,
+    tensorrt: str | None = None,
     request: Request | None = None,
     shape: GivenShapes | None = None,
     out: str | Path | None = None,
@@ -145,14 +114,16 @@ def build(
     what the backend cannot take, on the device too. Without `winograd` every convolution is
     summed over its window. With `tune`, a number of trials, tiles are measured on the device, whose
     TVM RPC server is at `rpc` (host:port, or "local"); or `tune` is a file of what was measured.
+    `precision` ("fp32", "fp16", "int8", "best"), `dla` (a core of the accelerator) and `tensorrt`
+    (the release on the board, "8.2") are for an engine of TensorRT.
     Errors: `edgecc.errors.EdgeccError` and its kinds; a failed build leaves nothing behind.
     """
     path, board = Path(model), catalog.target(target)
-    lowering = catalog.backend(backend or board.backend, board)
-    lowering = lowering.with_fallback() if fallback else lowering
-    lowering = lowering if winograd else lowering.without_winograd()
     wish, clock = request or Request.of(**asked), Clock(progress)
-    lowering = catalog.tuned(lowering, board, tune, rpc, clock.detail)
+    engine = EngineWish(precision, dla, tensorrt)
+    options = Lowering(backend, fallback, winograd, tune, rpc, engine)
+    lowering = options.settle(board, clock.detail)
+    board, wish = board.at(lowering.computes_in(board)), with_samples(wish, lowering, board)
     versions = {**_versions(), **lowering.versions()}
     folder = Path(out) if out is not None else Path(f"{path.stem}-{board.name}")
     with bundle.staging(folder) as stage, tempfile.TemporaryDirectory() as scratch:
@@ -166,24 +137,36 @@ def build(
             prepared = catalog.prepare().run(source.model, debug)
             written = bundle.save_model(source.model, stage / bundle.MODEL)
             before = proofs.check_prepared(written, debug[0].culprit if debug else None)
+            _refuse_early(source.model, board, lowering, Path(scratch))
         ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
         with clock.stage("plan"):
-            place = source.workplace(board, ledger, Path(scratch), clock.detail)
+            place = source.workplace(board, ledger, Path(scratch), clock.detail, lowering.name)
             rewriting = settle(wish, place)
         with clock.stage("rewrite"):
             decided = rewriting.run(source.model, [ledger, *debug], Path(scratch), clock.detail)
             decided += catalog.tidy().run(source.model, [ledger, *debug])
         with clock.stage("legalise"):
-            legalised = _legalisation(board, lowering).run(source.model, debug)
+            legalised = catalog.pipeline(lowering.legalisation(board)).run(source.model, debug)
             _sign(source.model)
             written = bundle.save_model(source.model, stage / bundle.MODEL)
+        with clock.stage("precision"):
+            narrow = settle_precision(
+                lowering,
+                board,
+                source.model,
+                written,
+                rewriting.samples.feeds if rewriting.samples else [proofs.inputs],
+                Path(scratch),
+                evaluation=wish.evaluation,
+                tell=clock.detail,
+            )
         with clock.stage("verify"):
             outputs = proofs.run(written)
             macs = ledger.costs[0].total.macs
             after = distance.measure(proofs, written, outputs, rewriting.samples, macs)
         with clock.stage("lower"):
-            artifact = lowering.build(written, board, stage, clock.detail)
-            lowered = _check_lowered(lowering, artifact, stage, proofs, outputs)
+            artifact = narrow.lowering.build(written, board, stage, clock.detail)
+            lowered = _check_lowered(narrow.lowering, artifact, stage, proofs, outputs)
         report = {
             **record.of_build(source.record, board.name, str(rewriting.rewrites), source.shapes),
             **record.of_rewriting(rewriting),
@@ -191,6 +174,7 @@ def build(
             "decisions": record.of_decisions(decided, ledger.costs),
             "passes": record.of_passes([*prepared, *decided, *legalised]),
             "verify": record.of_verify(proofs, before, after, lowered),
+            "precision": narrow.record,
             "artifact": artifact.to_json(),
             **({"debug": debug[0].to_json()} if debug else {}),
         }
@@ -205,6 +189,9 @@ def build(
             (stage / bundle.PLAN).write_text(made.to_json())
             report["timings_s"] = dict(clock.seconds)
             bundle.write_json(stage / bundle.REPORT, report)
+            told = describe(stage, source.model, board, artifact)
+            bundle.write_json(stage / description.NAME, told)
+            pack.write(stage / pack.NAME)
             bundle.write_manifest(stage, versions, source.record["sha256"])
     return Build(folder, report)
 
@@ -245,7 +232,7 @@ def explain(
 
 def inspect(model: str | Path, *, shape: GivenShapes | None = None) -> dict[str, Any]:
     """Return what a model is made of: inputs, operators, and each convolution with its cost."""
-    source = _read_only(Path(model), read_shapes(shape))
+    source = Source.read_only(Path(model), read_shapes(shape))
     catalog.prepare().run(source.model)
     costs = count(source.model, source.shapes.inputs, catalog.infer_shapes)
     return {
@@ -262,25 +249,20 @@ def inspect(model: str | Path, *, shape: GivenShapes | None = None) -> dict[str,
     }
 
 
-def _read_only(path: Path, shape: Mapping[str, Shape]) -> Source:
-    with tempfile.TemporaryDirectory() as scratch:
-        return Source.read(path, shape, Path(scratch), dynamic=True)
-
-
-def _legalisation(board: Target, lowering: Backend) -> Pipeline:
-    """What the backend and the board's engine ask of the model."""
-    legal = catalog.pipeline(lowering.legalise)
-    if board.opset_max is None:
-        return legal
-    options = {"opset": board.opset_max, "reader": board.opset_reader or board.name}
-    return legal + Pipeline((make_pass("lower_opset", options, catalog.passes()),))
+def _refuse_early(graph: ir.Model, board: Target, lowering: Backend, scratch: Path) -> None:
+    """Refuse what no engine of the board can build, before a plan is made for it."""
+    if board.engine is None:
+        return
+    copy = graph.clone()
+    catalog.pipeline(lowering.legalisation(board)).run(copy)
+    lowering.refuse(bundle.save_model(copy, scratch / "legalised.onnx"), board)
 
 
 def _check_lowered(
     lowering: Backend, artifact: Artifact, folder: Path, proofs: Proofs, expected: Arrays
 ) -> Difference | None:
     """How far the lowered network is from the model, where it can run on this machine."""
-    if artifact.missing or artifact.machine not in (None, this_arch()):
+    if lowering.why_not_here(artifact):
         return None
     with lowering.open(folder, artifact) as session:
         return proofs.check_lowered(session, expected, artifact)

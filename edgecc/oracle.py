@@ -157,11 +157,15 @@ def nudged(inputs: Arrays) -> Arrays:
 def specs(model: ir.Model) -> Iterator[TensorSpec]:
     """Yield what the inputs of `model` take."""
     for value in model.graph.inputs:
-        if value.is_initializer():
-            continue
-        dtype = value.dtype.numpy().name if value.dtype else "float32"
-        sizes = tuple(s if isinstance(s, int) else s.value for s in value.shape or ())
-        yield TensorSpec(value.name or "", dtype, sizes)
+        if not value.is_initializer():
+            yield spec(value)
+
+
+def spec(value: ir.Value) -> TensorSpec:
+    """Return the name, type and sizes of an input or output."""
+    dtype = value.dtype.numpy().name if value.dtype else "float32"
+    sizes = tuple(s if isinstance(s, int) else s.value for s in value.shape or ())
+    return TensorSpec(value.name or "", dtype, sizes)
 
 
 def differences(reference: Arrays, other: Arrays) -> dict[str, Difference]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Fraction = float | str
 """0.5, or "50%"."""
+MODELLED = "model"
+"""As prices: those of the board's roofline, whatever was measured."""
 
 
 class Asked(TypedDict, total=False):
@@ -70,7 +72,8 @@ class Request:
     """Whether to fit what a ReLU lets through; None is as the plan says, and yes."""
     """Look at the ReLU behind a convolution: slower, worth it at a third of the multiply-adds."""
     prices: str | Path | None = None
-    """A table of measured layer times of the target."""
+    """A table of measured layer times of the target, or "model"; None is what was measured with
+    such a board and backend on this machine, and the board's roofline where nothing was."""
 
     @classmethod
     def of(cls, **asked: Unpack[Asked]) -> Request:

@@ -17,6 +17,7 @@ from edgecc.calibration.data import SYNTHETIC
 from edgecc.calibration.samples import MOST_SAMPLES, Samples
 from edgecc.cost import Cost, input_sizes
 from edgecc.errors import UsageError, did_you_mean
+from edgecc.measure.prices import found as prices_found
 from edgecc.plan import Plan
 from edgecc.planning.budget import PRICED
 from edgecc.planning.costs import Selection
@@ -25,7 +26,7 @@ from edgecc.planning.planner import Planner
 from edgecc.planning.prices import Prices
 from edgecc.planning.search import Outcome, Verdict
 from edgecc.planning.trial import Trial
-from edgecc.request import Request
+from edgecc.request import MODELLED, Request
 from edgecc.rewriting import Rewriting
 from edgecc.shapes import Shape
 from edgecc.target import Target, Tell
@@ -46,6 +47,8 @@ class Workplace:
     tell: Tell = lambda text: None
     macs: dict[str, int] = field(default_factory=dict)
     """By convolution."""
+    backend: str | None = None
+    """What the network is lowered with; None is what the target takes by itself."""
 
 
 def settle(request: Request, at: Workplace) -> Rewriting:
@@ -132,7 +135,7 @@ def _planner(request: Request, samples: Samples, at: Workplace) -> Planner:
     sizes = input_sizes(at.model, at.inputs, catalog.infer_shapes)
     kept = _kept(request.keep, sizes)
     sizes = {name: size for name, size in sizes.items() if name not in kept}
-    families, prices = catalog.families(request.families), _prices(request, at.board)
+    families, prices = catalog.families(request.families), _prices(request, at)
     with threadpool_limits(limits=1, user_api="blas"):
         return planner_of(
             Subject(at.model, digest, at.whole, sizes, at.macs),
@@ -146,12 +149,17 @@ def _planner(request: Request, samples: Samples, at: Workplace) -> Planner:
         )
 
 
-def _prices(request: Request, board: Target) -> Prices | None:
+def _prices(request: Request, at: Workplace) -> Prices | None:
     """What operators cost on the board; None where nobody knows, and nobody asks."""
     asked = any(budget.quantity in PRICED for budget in request.goal.budgets)
-    if board.peaks is None and request.prices is None and not asked:
+    if at.board.peaks is None and request.prices is None and not asked:
         return None
-    return catalog.prices(board, Path(request.prices) if request.prices else None)
+    if str(request.prices) == MODELLED:
+        return catalog.prices(at.board)
+    if request.prices is not None:
+        return catalog.prices(at.board, Path(request.prices))
+    known = prices_found(at.board.name, at.backend or at.board.backend) if at.board.peaks else None
+    return catalog.prices(at.board, known)
 
 
 def _kept(patterns: str | None, names: Iterable[str]) -> set[str]:

@@ -7,26 +7,32 @@ from __future__ import annotations
 
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgecc.engine_wish import CALIBRATION as CALIBRATION
+from edgecc.engine_wish import INT8_MODEL as INT8_MODEL
+from edgecc.engine_wish import EngineWish as EngineWish
+from edgecc.engine_wish import Quantisation as Quantisation
 from edgecc.errors import UsageError
 from edgecc.hardware import Core as Core
 from edgecc.hardware import Efficiency as Efficiency
 from edgecc.hardware import Engine as Engine
 from edgecc.hardware import Jetson as Jetson
 from edgecc.hardware import Peaks as Peaks
+from edgecc.hardware import PeaksAt as PeaksAt
 from edgecc.hardware import Power as Power
 from edgecc.hardware import Precision as Precision
+from edgecc.signature import Arrays as Arrays
+from edgecc.signature import TensorSpec as TensorSpec
+from edgecc.signature import checked_inputs as checked_inputs
 
-Arrays = dict[str, npt.NDArray[Any]]
 Arch = Literal["x86_64", "aarch64"]
 Tell = Callable[[str], None]
 """Called with what a long step is at."""
@@ -61,14 +67,12 @@ class Target(BaseModel):
     """Every backend that can serve this board."""
     passes: str
     """The default pipeline, in the text form of `edgecc.pipeline.Pipeline`."""
-    opset_max: int | None = None
-    """The newest ONNX opset its engine reads; None is no limit."""
-    opset_reader: str | None = None
-    """What sets `opset_max`, in words for the error message."""
     granule: int = Field(default=1, ge=1)
     """How many channels are computed in one go: ranks that are multiples of it waste nothing."""
     peaks: Peaks | None = None
     """None where it can only be priced by measuring."""
+    peaks_at: dict[Precision, PeaksAt] = {}
+    """What differs from `peaks` in the other precisions (see `at`)."""
     core: Core | None = None
     """None for the machine that edgecc runs on, and where no CPU computes."""
     engine: Engine | None = None
@@ -76,6 +80,8 @@ class Target(BaseModel):
     jetson: Jetson | None = None
     power: Power | None = None
     """Its power sensors; None where it has none that are known."""
+    board: str | None = None
+    """The board that this is another processor of: `jetson` and `power` are taken from its file."""
 
     @property
     def machine(self) -> str:
@@ -87,23 +93,35 @@ class Target(BaseModel):
         """Whether programs for this target can start on this machine."""
         return self.machine == this_arch()
 
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """An input or output: numpy's name of the type, and sizes (a name or None is dynamic)."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str | None, ...]
-
     @property
-    def is_static(self) -> bool:
-        """Whether every size is a number."""
-        return all(isinstance(size, int) for size in self.shape)
+    def precisions(self) -> tuple[Precision, ...]:
+        """What it computes in, the default first."""
+        if self.engine is not None:
+            return self.engine.precisions
+        return (self.peaks.precision,) if self.peaks is not None else ("fp32",)
 
-    def __str__(self) -> str:
-        sizes = "x".join("?" if size is None else str(size) for size in self.shape)
-        return f"{self.name}: {self.dtype} {sizes or 'scalar'}"
+    def at(self, precision: Precision) -> Target:
+        """Return the board as it computes in `precision`: with the granule and the prices of it.
+
+        Errors: `edgecc.errors.UsageError` where it does not compute in it.
+        """
+        if precision not in self.precisions:
+            raise UsageError(
+                f"{self.name} does not compute in {precision}",
+                hint=f"it computes in {', '.join(self.precisions)}",
+            )
+        granules = self.engine.granules if self.engine is not None else {}
+        default = self.granule if precision == self.precisions[0] else 1
+        update = {"granule": granules.get(precision, default), "peaks": self._peaks(precision)}
+        return self.model_copy(update=update)
+
+    def _peaks(self, precision: Precision) -> Peaks | None:
+        if self.peaks is None or self.peaks.precision == precision:
+            return self.peaks
+        if precision not in self.peaks_at:
+            return None
+        told = self.peaks_at[precision].model_dump(exclude_none=True)
+        return Peaks(**{**self.peaks.model_dump(), **told, "precision": precision})
 
 
 @dataclass(frozen=True)
@@ -209,6 +227,40 @@ class Backend(ABC):
         """
         raise UsageError(f"the backend {self.name} has no tuning", hint="leave --tune away")
 
+    def with_engine(self, target: Target, wish: EngineWish) -> Backend:
+        """Return the backend, to make an engine for `target` as wished.
+
+        Errors: `edgecc.errors.UsageError` where it makes none, or the board has no such thing.
+        """
+        if given := [name for name, value in asdict(wish).items() if value is not None]:
+            raise UsageError(
+                f"--{given[0]} is for engines of TensorRT, and the backend is {self.name}",
+                hint=f"leave --{given[0]} away",
+            )
+        return self
+
+    def computes_in(self, target: Target) -> Precision:
+        """Return the precision that most of the network is computed in."""
+        return target.precisions[0]
+
+    def legalisation(self, target: Target) -> str:
+        """Return the passes (text form) a model goes through before `build`."""
+        return self.legalise
+
+    def quantisation(self, target: Target) -> Quantisation | None:
+        """Return how INT8 is wanted; None where the network stays in float."""
+        return None
+
+    def keeping(self, nodes: Sequence[str]) -> Backend:
+        """Return the backend, to leave these nodes in float where the rest is INT8."""
+        return self
+
+    def refuse(self, model: Path, target: Target) -> None:  # noqa: B027  (most refuse by building)
+        """Refuse a legalised model that cannot be lowered for `target`, before any long work.
+
+        Errors: `edgecc.errors.BuildError`.
+        """
+
     @abstractmethod
     def build(
         self, model: Path, target: Target, folder: Path, tell: Tell = lambda text: None
@@ -219,41 +271,12 @@ class Backend(ABC):
         Errors: `edgecc.errors.BuildError`.
         """
 
+    def why_not_here(self, artifact: Artifact) -> str | None:
+        """Say why what `build` left cannot run on this machine; None where it can."""
+        if artifact.missing or artifact.machine in (None, this_arch()):
+            return artifact.missing
+        return f"it is for {artifact.machine}"
+
     @abstractmethod
     def open(self, folder: Path, artifact: Artifact) -> Session:
         """Open what `build` left, on this machine. Errors: `edgecc.errors.BuildError`."""
-
-
-def checked_inputs(specs: tuple[TensorSpec, ...], given: Mapping[str, npt.ArrayLike]) -> Arrays:
-    """Return `given` as arrays of exactly the types and shapes that `specs` ask for.
-
-    Numbers are converted only where nothing is lost (Python lists, float64 to float32).
-    Errors: `edgecc.errors.UsageError`.
-    """
-    wanted = {spec.name: spec for spec in specs}
-    for name in [*wanted.keys() - given.keys(), *given.keys() - wanted.keys()]:
-        problem = "is missing" if name in wanted else "is not one of the network's"
-        raise UsageError(f"input '{name}' {problem}", hint="it takes " + ", ".join(map(str, specs)))
-    return {name: _checked(spec, given[name]) for name, spec in wanted.items()}
-
-
-def _checked(spec: TensorSpec, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    array = np.asarray(value)
-    same_kind = np.can_cast(array.dtype, np.dtype(spec.dtype), casting="same_kind")
-    fits = array.ndim == len(spec.shape) and all(
-        not isinstance(size, int) or size == given
-        for size, given in zip(spec.shape, array.shape, strict=True)
-    )
-    if not (same_kind and fits):
-        sizes = "x".join(map(str, array.shape)) or "scalar"
-        raise UsageError(
-            f"input '{spec.name}' is given as {array.dtype} {sizes}", hint=f"it takes {spec}"
-        )
-    with np.errstate(over="ignore"):
-        converted = np.asarray(array, dtype=spec.dtype, order="C")
-    exact = np.array_equal(converted, array) or (
-        converted.dtype.kind == "f" and np.array_equal(np.isfinite(converted), np.isfinite(array))
-    )
-    if not exact:
-        raise UsageError(f"input '{spec.name}' has numbers that {spec.dtype} cannot hold")
-    return converted

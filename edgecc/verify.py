@@ -17,12 +17,12 @@ from edgecc.model import load, model_sha256
 from edgecc.oracle import Difference
 from edgecc.pipeline import Report
 from edgecc.shapes import Shapes
-from edgecc.target import Arrays, Artifact, Session, this_arch
+from edgecc.target import Arrays, Artifact, Session
 
 EXACT = 1e-3
 """The relative error up to which an exact step passes: float32 rounding through a deep network."""
 NARROW_EXACT = 3e-2
-"""The same where the original computes in float16."""
+"""The same where the original, or an engine made of it, computes in float16 or int8."""
 LOWERED_EXACT = 1e-4
 """The same for the lowered network in float32: with Winograd's convolutions it is 1e-5 off
 (`benchmarks/winograd_error.py`), while an epsilon that is read wrongly can be less than 1e-3."""
@@ -111,7 +111,8 @@ class Proofs:
         Errors: `edgecc.errors.BuildError` where it computes something else.
         """
         found = oracle.differences(expected, session.run(self.inputs))
-        if self.is_wrong(found, LOWERED_EXACT if self.tolerance == EXACT else self.tolerance):
+        narrow = artifact.details.get("precision", "fp32") != "fp32" or self.tolerance != EXACT
+        if self.is_wrong(found, NARROW_EXACT if narrow else LOWERED_EXACT):
             forms = artifact.details.get("winograd")
             exact = "--no-winograd is more exact, " if isinstance(forms, dict) and forms else ""
             raise BuildError(
@@ -174,11 +175,10 @@ def verify_bundle(
     proofs = Proofs.of(model, load(model), Shapes(sizes, {}), own)
     result: dict[str, Any] = {"files": len(manifest["files"]), "inputs": proofs.used}
     result["lowered"], result["against"] = None, None
-    result["not_run"] = artifact.missing or (
-        f"it is for {artifact.machine}" if artifact.machine not in (None, this_arch()) else None
-    )
+    lowering = catalog.backend(artifact.backend)
+    result["not_run"] = lowering.why_not_here(artifact)
     if result["not_run"] is None:
-        with catalog.backend(artifact.backend).open(folder, artifact) as session:
+        with lowering.open(folder, artifact) as session:
             lowered = proofs.check_lowered(session, proofs.reference, artifact)
             result["lowered"] = lowered.to_json()
     if against is not None:

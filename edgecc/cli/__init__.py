@@ -11,7 +11,19 @@ from types import FrameType
 
 import typer
 
-from edgecc.cli import build, console, explain, inspect, lists, verify
+from edgecc.cli import (
+    bench,
+    build,
+    compare,
+    console,
+    devices,
+    explain,
+    import_,
+    inspect,
+    lists,
+    power,
+    verify,
+)
 
 EPILOG = (
     "Exit codes: 0 ok, 1 internal, 2 usage, 3 model, 4 device, 5 build, 6 budget not met, "
@@ -31,6 +43,12 @@ app.command(name="explain")(explain.explain)
 app.command(name="passes")(lists.passes)
 app.command(name="targets")(lists.targets)
 app.command(name="verify")(verify.verify)
+app.command(name="bench", epilog=EPILOG)(bench.bench)
+app.command(name="compare")(compare.compare)
+app.command(name="import")(import_.import_)
+app.command(name="devices")(devices.devices)
+app.command(name="doctor")(devices.doctor)
+app.command(name="power")(power.power)
 
 
 @app.callback(invoke_without_command=True)

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from edgecc.request import Request
 
-BUDGET, CALIBRATION, TUNING = "Budget", "Calibration", "Tuning"
+BUDGET, CALIBRATION, TUNING, ENGINE = "Budget", "Calibration", "Tuning", "Engine"
 
 Passes = Annotated[
     str | None,
@@ -94,7 +94,8 @@ Keep = Annotated[
 Prices = Annotated[
     Path | None,
     typer.Option(
-        help="Measured layer times of the target (JSON), for a budget.",
+        help="Measured layer times of the target (JSON), for a budget; 'model' for those of its "
+        "data sheet. Default: what 'edgecc bench' measured, where it did.",
         metavar="FILE",
         rich_help_panel=BUDGET,
     ),
@@ -160,6 +161,32 @@ Rpc = Annotated[
         help="The device's TVM RPC server; 'local' is this machine (the default for host).",
         metavar="HOST:PORT",
         rich_help_panel=TUNING,
+    ),
+]
+
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="fp32, fp16, int8 (takes --calib), or best: int8 where it costs little. Default: the "
+        "board's.",
+        metavar="NAME",
+        rich_help_panel=ENGINE,
+    ),
+]
+Dla = Annotated[
+    int | None,
+    typer.Option(
+        help="Run on this core of the board's DLA, and on the GPU what it cannot take.",
+        metavar="CORE",
+        rich_help_panel=ENGINE,
+    ),
+]
+Tensorrt = Annotated[
+    str | None,
+    typer.Option(
+        help="TensorRT's release on the board, as 8.2. Default: the newest there is for it.",
+        metavar="RELEASE",
+        rich_help_panel=ENGINE,
     ),
 ]
 

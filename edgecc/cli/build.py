@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgecc.cli import asked
 from edgecc.cli.console import AsJson, StageProgress, show_json, stderr, stdout, verb
+
+if TYPE_CHECKING:
+    from edgecc.job import Build
+    from edgecc.request import Request
 
 Model = Annotated[Path, typer.Argument(help="The ONNX model.", show_default=False)]
 Shapes = Annotated[
@@ -39,6 +43,18 @@ def build(
     ] = False,
     tune: asked.Tune = None,
     rpc: asked.Rpc = None,
+    precision: asked.Precision = None,
+    dla: asked.Dla = None,
+    tensorrt: asked.Tensorrt = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure on it (local, ssh://user@board, a name in devices.toml), and plan again "
+            "until --latency holds there.",
+            metavar="WHERE",
+            rich_help_panel=asked.BUDGET,
+        ),
+    ] = None,
     passes: asked.Passes = None,
     plan: asked.Plan = None,
     macs: asked.Macs = None,
@@ -84,28 +100,68 @@ def build(
       edgecc build model.onnx --target xavier --macs 0.5 --calib photos --preprocess inputs.toml
 
       edgecc build model.onnx --target host --plan model-host/plan.json
+
+      edgecc build model.onnx --target rpi4 --latency 0.6 --device ssh://pi@board
     """
     from edgecc import job
     from edgecc.report.tables import show_build
 
     request = asked.request(locals())
+    lowering: dict[str, Any] = {
+        "backend": backend,
+        "fallback": fallback,
+        "winograd": not no_winograd,
+        "tune": tune,
+        "rpc": rpc,
+        "precision": precision,
+        "dla": dla,
+        "tensorrt": tensorrt,
+        "shape": shape,
+        "inputs": inputs,
+    }
     with StageProgress(f"edgecc build {model.name}", job.STAGES) as progress:
-        built = job.build(
-            model,
-            target,
-            backend=backend,
-            fallback=fallback,
-            winograd=not no_winograd,
-            tune=tune,
-            rpc=rpc,
-            request=request,
-            shape=shape,
-            out=out,
-            inputs=inputs,
-            debug_passes=debug_passes,
-            progress=progress,
-        )
+        if device is not None:
+            built = _measured(model, target, device, request, out, progress, lowering)
+        else:
+            built = job.build(
+                model,
+                target,
+                request=request,
+                out=out,
+                debug_passes=debug_passes,
+                progress=progress,
+                **lowering,
+            )
     if as_json:
         show_json({"folder": str(built.folder), **built.report})
         return
     show_build(stdout(), stderr(), str(built.folder), built.report)
+
+
+def _measured(
+    model: Path,
+    target: str,
+    device: str,
+    request: Request,
+    out: Path | None,
+    progress: StageProgress,
+    lowering: dict[str, Any],
+) -> Build:
+    """Build until the device itself meets the budget; show how it was met."""
+    from edgecc.measure.bench import Wish
+    from edgecc.measure.loop import until_met
+    from edgecc.report.measurement import show_tries
+
+    folder = out if out is not None else Path(f"{model.stem}-{target}")
+    closed = until_met(
+        model,
+        target,
+        device,
+        request,
+        Wish(energy_s=None),
+        out=folder,
+        tell=progress,
+        lowering=lowering,
+    )
+    show_tries(stderr(), [vars(each) for each in closed.tries])
+    return closed.build

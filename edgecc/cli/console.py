@@ -52,8 +52,8 @@ def verb(function: Verb[P]) -> Verb[P]:
             function(*args, **options)
         except EdgeccError as error:
             _fail(error, as_json=bool(options.get("as_json")))
-        except KeyboardInterrupt:
-            stderr().print("edgecc: interrupted; nothing was left behind")
+        except KeyboardInterrupt as error:  # one that says more where something is kept
+            stderr().print(f"edgecc: interrupted; {str(error) or 'nothing was left behind'}")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # the reader of stdout left, as `| head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

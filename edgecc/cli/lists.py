@@ -49,17 +49,25 @@ def targets(
 
       edgecc targets
 
+      edgecc targets xavier
+
       edgecc targets rpi4 --json
     """
     from edgecc import catalog
+    from edgecc.report.boards import show_board
     from edgecc.report.tables import show_targets
 
     boards = [catalog.target(name)] if name else list(catalog.targets().values())
     found = [board.model_dump(exclude_none=True) for board in boards]
+    for board, entry in zip(boards, found, strict=True):
+        own = [each for each in catalog.jetpacks() if board.name in each.boards]
+        entry.update({"jetpacks": [each.model_dump() for each in own]} if own else {})
     if as_json:
         show_json(found)
-        return
-    show_targets(stdout(), found, whole=name is not None)
+    elif name:
+        show_board(stdout(), found[0])
+    else:
+        show_targets(stdout(), found)
 
 
 def _describe(kind: Any) -> dict[str, Any]:

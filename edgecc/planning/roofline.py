@@ -10,7 +10,7 @@ from edgecc.layers import Layer
 from edgecc.planning.prices import Kind, Prices, kind_of
 from edgecc.target import Target
 
-BYTES = {"fp32": 4, "fp16": 2}
+BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 PADDED: tuple[Kind, ...] = ("dense", "pointwise")
 """The kinds whose output channels are computed a granule at a time."""
 

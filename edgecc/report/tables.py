@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from edgecc.report.engine import finishing_lines, precision_lines
 
 Record = dict[str, Any]
 
@@ -20,10 +22,13 @@ def show_build(out: Console, notes: Console, folder: str, report: Record) -> Non
     for line in planned_lines(report):
         out.print(line)
     out.print(_error_line(verify))
+    for line in precision_lines(report):
+        out.print(line)
     done, of = _rewritten(report["decisions"])
     out.print(f"{done} of {of} convolutions rewritten ({folder}/plan.json)")
     out.print(f"\nbundle  {folder}")
-    out.print(f"run it  {artifact['run']}")
+    for line in finishing_lines(report, folder):
+        out.print(line)
     for note in _notes(report):
         notes.print(f"note: {note}")
 
@@ -72,30 +77,14 @@ def show_passes(out: Console, found: Sequence[Record], *, whole: bool) -> None:
     out.print(rows)
 
 
-def show_targets(out: Console, found: Sequence[Record], *, whole: bool) -> None:
-    """Show the boards as a list, or one with all that is known of it."""
-    if whole:
-        for entry in found:
-            for key, value in _fields(entry):
-                out.print(f"{key:28} {value}")
-        return
+def show_targets(out: Console, found: Sequence[Record]) -> None:
+    """Show the boards as a list."""
     rows = table("target", "backends (default first)", "default passes", "board")
     for entry in found:
         others = [name for name in entry["backends"] if name != entry["backend"]]
         backends = ", ".join([entry["backend"], *others])
         rows.add_row(entry["name"], backends, entry["passes"], entry["title"])
     out.print(rows)
-
-
-def _fields(entry: Record, within: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the fields of a board file as they are written there: `core.lanes`, lists in words."""
-    for key, value in entry.items():
-        if isinstance(value, dict):
-            yield from _fields(value, f"{within}{key}.")
-        elif not isinstance(value, tuple):
-            yield f"{within}{key}", value
-        elif value:
-            yield f"{within}{key}", ", ".join(value)
 
 
 def show_verification(out: Console, folder: str, found: Record) -> None:
@@ -208,8 +197,6 @@ def _notes(report: Record) -> list[str]:
     ]
     if report["uncounted"]:
         notes.append(f"multiply-adds not counted: {', '.join(report['uncounted'])}")
-    if missing := report.get("artifact", {}).get("missing"):
-        notes.append(f"still missing: {missing}")
     notes += report.get("artifact", {}).get("details", {}).get("notes", [])
     if debug := report.get("debug"):
         notes += debug["passes"]

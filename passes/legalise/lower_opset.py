@@ -1,31 +1,41 @@
-"""lower_opset: the same operators under an older opset number, where they mean the same there.
+"""lower_opset: the same network under an older opset number.
 
-Before:  opset 20, Conv-11, Relu-14, Resize-19 without antialias
-After:   opset 17, the nodes as they were
-A node may stay as it is if its operator did not change between the two opsets, or if the older
-one has every attribute and input that the node uses, with the same defaults, and allows its types
-and values, and no opset between redefined it. Exact, and checked by ONNX's own checker afterwards.
-Refuses, as an error with the node's name, what has no such form.
+Before:  opset 20, y = Gelu(x), z = Softmax<axis=1>(y)                 y: (N, C, H, W)
+After:   opset 11, Gelu as Erf, Add and Mul; Softmax between two Transposes
+Goes down one opset at a time. An operator that this opset brought or changed is said in the terms
+of the one before by its line in `older.table`; one without a line may stay if, by ONNX's schemas,
+the older form has every attribute and input that it uses, with the same defaults, and its types.
+Exact but for rounding. At 17, 13, 11 and the opset that is asked for, ONNX's checker and strict
+type inference must accept the model.
+Refuses, as an error that names every such node, what has no exact form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import onnx
 import onnx_ir as ir
-from onnx.defs import OpSchema
 
-from edgecc.errors import BuildError
-from edgecc.graph import without_weights
+from edgecc.conv import Refusal
+from edgecc.errors import BuildError, ModelError
+from edgecc.graph import all_names, without_weights
 from edgecc.rewrite import Decision, Pass, Room
+from passes.legalise.older import schemas
+from passes.legalise.older.emitter import Emitter
+from passes.legalise.older.table import BRIDGES
+from passes.prepare.infer_shapes import InferShapes
+
+CHECKED = (20, 17, 13, 11)
+"""The opsets that the model must be sound under, on its way down."""
+MOST_NAMED = 3
+"""How many of the nodes that stand in the way an error tells of."""
 
 
 @dataclass(frozen=True)
 class LowerOpset(Pass):
-    """The opset number goes down to what the target reads, if no operator minds."""
+    """The opset goes down to what the target reads, its operators said in older terms."""
 
     name: ClassVar[str] = "lower_opset"
     room: ClassVar[Room] = "legalise"
@@ -36,123 +46,106 @@ class LowerOpset(Pass):
     """What reads it, for the error message."""
 
     def run(self, model: ir.Model) -> list[Decision]:
-        """Lower the number, or say which node stands in the way."""
+        """Go down, or say which nodes stand in the way."""
         current = model.opset_imports.get("", 0)
+        model.ir_version = min(model.ir_version, _ir_version(self.opset))
         if current <= self.opset:
             return []
-        for node in model.graph.all_nodes():
-            problem = _problem(node, current, self.opset) if node.domain == "" else None
-            if problem:
-                raise BuildError(
-                    f"{self.reader or 'the target'} reads opset {self.opset} at most; this model "
-                    f"needs {current} (node '{node.name}': {problem})",
-                    hint=f"export the model at opset {self.opset}",
-                )
-        model.graph.opset_imports[""] = self.opset
-        try:
-            onnx.checker.check_model(without_weights(model))
-        except onnx.checker.ValidationError as error:
-            raise BuildError(
-                f"under opset {self.opset} the model is not valid: {str(error).splitlines()[0]}",
-                hint=f"export the model at opset {self.opset}",
-            ) from None
+        descent = _Descent(model, self.name, self.opset)
+        for opset in range(current, self.opset, -1):
+            descent.step(opset)
+            if not descent.stuck and (opset - 1 in CHECKED or opset - 1 == self.opset):
+                descent.check()
+        if descent.stuck:
+            raise self._error(current, descent.stuck)
         note = f"opset {current} is now {self.opset}"
-        return [Decision(model.graph.name or "graph", self.name, note=note)]
+        return [*descent.decisions, Decision(model.graph.name or "graph", self.name, note=note)]
+
+    def _error(self, current: int, stuck: dict[ir.Node, str]) -> BuildError:
+        (first, reason), *others = [(node.name, reason) for node, reason in stuck.items()]
+        more = ", ".join(f"'{name}' ({why})" for name, why in others[: MOST_NAMED - 1])
+        more += ", ..." if len(others) >= MOST_NAMED else ""
+        return BuildError(
+            f"{self.reader or 'the target'} reads opset {self.opset} at most; this model needs "
+            f"{current} (node '{first}': {reason})"
+            + (f" and {len(others)} more: {more}" if others else ""),
+            hint=f"export the model at opset {self.opset}",
+        )
 
 
-def _problem(node: ir.Node, current: int, wanted: int) -> str | None:
-    """Why a node does not mean the same at opset `wanted`; None if it does."""
-    kind = node.op_type
-    if not onnx.defs.has(kind, wanted, ""):
-        return f"{kind} came with opset {min(_versions(kind))}"
-    new, old = onnx.defs.get_schema(kind, current, ""), onnx.defs.get_schema(kind, wanted, "")
-    if new.since_version == old.since_version:
-        return None
-    if old.deprecated or any(wanted < v <= current for v in REDEFINED.get(kind, ())):
-        return f"{kind} means something else there"
-    return (
-        _attributes_problem(node, new, old, wanted)
-        or _types_problem(node, new.inputs, old.inputs, node.inputs, "input")
-        or _types_problem(node, new.outputs, old.outputs, node.outputs, "output")
-    )
+@dataclass
+class _Descent:
+    """A model on its way down."""
+
+    model: ir.Model
+    by: str
+    wanted: int
+    decisions: list[Decision] = field(default_factory=list)
+    stuck: dict[ir.Node, str] = field(default_factory=dict)
+    """The nodes that cannot go further, and why."""
+
+    def __post_init__(self) -> None:
+        self.names = all_names(self.model.graph)
+        self.given = set(self.model.graph.all_nodes())
+
+    def step(self, opset: int) -> None:
+        """Go from `opset` to the one before."""
+        moved = False
+        for node in list(self.model.graph.all_nodes()):
+            if node.domain != "" or node in self.stuck or not schemas.changed(node, opset):
+                continue
+            name, kind = node.name or node.op_type, node.op_type
+            outcome = self._restate(node, opset)
+            if isinstance(outcome, Refusal):
+                if node in self.given or not self.stuck:  # else types are no longer inferred
+                    self.stuck[node] = str(outcome)
+            elif outcome:
+                moved = True
+                note = f"{kind} (opset {opset}): {outcome}"
+                self.decisions.append(Decision(name, self.by, note=note))
+        self.model.graph.opset_imports[""] = opset - 1
+        if moved and not self.stuck:
+            self.infer_types()
+
+    def check(self) -> None:
+        """ONNX's checker, but that an output may lack a shape, and strict inference."""
+        light = without_weights(self.model)
+        for output in light.graph.output:
+            if output.type.HasField("tensor_type"):
+                output.type.tensor_type.shape.SetInParent()
+        try:
+            onnx.checker.check_model(light)
+        except onnx.checker.ValidationError as error:
+            raise self._invalid(error) from None
+        self.infer_types()
+
+    def infer_types(self) -> None:
+        """Fill in the types of new values; what is not sound is an error."""
+        try:
+            InferShapes().run(self.model)
+        except ModelError as error:
+            raise self._invalid(error) from None
+
+    def _invalid(self, error: Exception) -> BuildError:
+        opset = self.model.opset_imports[""]
+        return BuildError(
+            f"under opset {opset} the model is not valid: {str(error).splitlines()[0]}",
+            hint=f"export the model at opset {self.wanted}",
+        )
+
+    def _restate(self, node: ir.Node, opset: int) -> str | Refusal | None:
+        """Say one node in the terms of the opset before."""
+        schemas.leave_out_defaults(node, opset)
+        bridge = BRIDGES.get((node.op_type, opset))
+        outcome = bridge(node, Emitter(node, opset - 1, self.by, self.names)) if bridge else None
+        if isinstance(outcome, Refusal) or node.graph is None:
+            return outcome
+        restated = outcome is not None
+        reason = schemas.unknown(node, opset - 1) if restated else schemas.misfit(node, opset)
+        return Refusal(reason) if reason else outcome
 
 
-def _attributes_problem(node: ir.Node, new: OpSchema, old: OpSchema, wanted: int) -> str | None:
-    kind = node.op_type
-    if extra := [name for name in node.attributes if name not in old.attributes]:
-        return f"{kind} has no attribute '{extra[0]}' there"
-    if moved := [name for name in old.attributes if name not in new.attributes]:
-        return f"{kind} takes '{moved[0]}' as an attribute there"
-    for name, attribute in new.attributes.items():
-        if name in node.attributes or name not in old.attributes:
-            continue
-        if attribute.default_value != old.attributes[name].default_value:
-            return f"'{name}' of {kind} has another default there"
-    for name, since, values in NEW_VALUES.get(kind, ()):
-        if wanted < since and node.attributes.get_string(name, "") in values:
-            return f"{kind} knows no {name}={node.attributes.get_string(name, '')} there"
-    axis = node.attributes.get_int("axis", 0)
-    return f"{kind} takes no negative axis there" if wanted < 11 and axis < 0 else None
-
-
-def _types_problem(
-    node: ir.Node,
-    new: Sequence[OpSchema.FormalParameter],
-    old: Sequence[OpSchema.FormalParameter],
-    values: Sequence[ir.Value | None],
-    what: str,
-) -> str | None:
-    for index, value in enumerate(values):
-        here, there = _formal(new, index), _formal(old, index)
-        if value is None and there is not None and there.option == _SINGLE:
-            return f"{node.op_type} needs its {what} {index} there"
-        if value is None:
-            continue
-        if here is None or there is None or here.name != there.name:
-            return f"{node.op_type} takes no {what} {index} of this meaning there"
-        if value.dtype is None or not isinstance(value.type, ir.TensorType):
-            return f"the type of its {what} {index} is not known"
-        kind = f"tensor({_ONNX_NAMES.get(value.dtype, '?')})"
-        if kind not in there.types:
-            return f"{node.op_type} takes no {kind} there"
-    return None
-
-
-def _versions(kind: str) -> set[int]:
-    """The opsets in which an operator was defined anew."""
-    schemas = onnx.defs.get_all_schemas_with_history()
-    return {s.since_version for s in schemas if s.name == kind and s.domain == ""}
-
-
-def _formal(
-    formals: Sequence[OpSchema.FormalParameter], index: int
-) -> OpSchema.FormalParameter | None:
-    """The formal parameter at a place; the last one may stand for many."""
-    if index < len(formals):
-        return formals[index]
-    variadic = formals and formals[-1].option == OpSchema.FormalParameterOption.Variadic
-    return formals[-1] if variadic else None
-
-
-_SINGLE = OpSchema.FormalParameterOption.Single
-REDEFINED = {
-    "GridSample": (20,),  # its modes have other names
-    "GroupNormalization": (21,),  # its scale goes by channel
-    "Hardmax": (13,),  # along one axis, where it was all behind it
-    "LogSoftmax": (13,),
-    "RoiAlign": (16,),  # its pixels lie half a pixel elsewhere
-    "Softmax": (13,),
-}
-"""Operators whose meaning changed though their form did not, and with which opset."""
-NEW_VALUES = {
-    "Pad": (("mode", 19, ("wrap",)),),
-    "Resize": (("coordinate_transformation_mode", 19, ("half_pixel_symmetric",)),),
-    "ScatterElements": (("reduction", 18, ("max", "min")),),
-    "ScatterND": (("reduction", 18, ("max", "min")),),
-}
-"""Attributes, the opset from which they know these values, and the values."""
-_ONNX_NAMES: dict[ir.DataType | None, str] = {
-    ir.DataType.FLOAT: "float",
-    ir.DataType.DOUBLE: "double",
-    **{d: d.name.lower() for d in ir.DataType if d not in (ir.DataType.FLOAT, ir.DataType.DOUBLE)},
-}
+def _ir_version(opset: int) -> int:
+    """The IR version that came with an opset; not below 4, where initialisers are inputs."""
+    ids = [onnx.helper.make_opsetid("", opset)]
+    return max(4, int(onnx.helper.find_min_ir_version_for(ids)))

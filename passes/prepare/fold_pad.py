@@ -57,6 +57,19 @@ class FoldPad(Pass):
 
 def _spatial_pads(pad: ir.Node) -> list[int] | Refusal:
     """The pads of the spatial dimensions: all beginnings, then all ends."""
+    found = zero_pads(pad)
+    if isinstance(found, Refusal):
+        return found
+    begins, ends = found
+    if any(begins[:2] + ends[:2]):
+        return Refusal("it pads the batch or the channels")
+    if min(begins + ends, default=0) < 0:
+        return Refusal("it crops")
+    return begins[2:] + ends[2:]
+
+
+def zero_pads(pad: ir.Node) -> tuple[list[int], list[int]] | Refusal:
+    """Return what a Pad of zeros puts before and behind each dimension."""
     mode = pad.attributes.get_string("mode", "constant")
     if mode != "constant":
         return Refusal(f"its mode is {mode}")
@@ -77,8 +90,4 @@ def _spatial_pads(pad: ir.Node) -> list[int] | Refusal:
     begins, ends = [0] * rank, [0] * rank
     for axis, begin, end in zip(axes, given[:count], given[count:], strict=True):
         begins[axis], ends[axis] = int(begin), int(end)
-    if any(begins[:2] + ends[:2]):
-        return Refusal("it pads the batch or the channels")
-    if min(begins + ends, default=0) < 0:
-        return Refusal("it crops")
-    return begins[2:] + ends[2:]
+    return begins, ends

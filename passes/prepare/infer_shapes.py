@@ -38,15 +38,22 @@ class InferShapes(Pass):
                 f"the shapes of the model contradict each other: {_cause(error)}",
                 hint="what it declares is not what it computes; export it again",
             ) from None
-        known = {
-            value.name: value.type for value in [*inferred.graph.value_info, *inferred.graph.output]
-        }
-        for node in model.graph:
-            for value in node.outputs:
-                if value.name in known:
-                    value.type = ir.serde.deserialize_type_proto_for_type(known[value.name])
-                    value.shape = ir.serde.deserialize_type_proto_for_shape(known[value.name])
+        _write_back(model.graph, inferred.graph)
         return []
+
+
+def _write_back(graph: ir.Graph, inferred: onnx.GraphProto) -> None:
+    """Take over what was found of a graph, and of the graphs inside its nodes."""
+    known = {value.name: value.type for value in [*inferred.value_info, *inferred.output]}
+    for node, proto in zip(graph, inferred.node, strict=True):
+        for value in node.outputs:
+            if value.name in known:
+                value.type = ir.serde.deserialize_type_proto_for_type(known[value.name])
+                value.shape = ir.serde.deserialize_type_proto_for_shape(known[value.name])
+        bodies = {attribute.name: attribute.g for attribute in proto.attribute}
+        for name, attribute in node.attributes.items():
+            if attribute.type == ir.AttributeType.GRAPH:
+                _write_back(attribute.as_graph(), bodies[name])
 
 
 def _cause(error: Exception) -> str:

@@ -1,19 +1,43 @@
-"""Lowering for TensorRT, as far as it goes without the board: a model its parser can read.
+"""Lowering for TensorRT, as far as it goes without the board: a model that its TensorRT can build.
 
-Engines are not portable between GPUs or TensorRT versions, so the board builds its own.
+Engines are not portable between GPUs or TensorRT releases, so the board builds its own, with the
+`edgecc-device` that every bundle has; the host legalises, checks, quantises and packs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
-from edgecc.errors import BuildError
-from edgecc.target import Artifact, Backend, Session, Target, Tell
+from edgecc.errors import BuildError, UsageError, did_you_mean
+from edgecc.target import (
+    Artifact,
+    Backend,
+    Engine,
+    EngineWish,
+    Precision,
+    Quantisation,
+    Session,
+    Target,
+    Tell,
+)
+from targets.tensorrt import check, dla, parser, recipe, versions
+from targets.tensorrt.finding import Finding, refuse
+from targets.tensorrt.versions import Release
+
+BEST = "best"
+"""INT8 where it costs little, FP16 elsewhere."""
 
 
+@dataclass(frozen=True)
 class TensorrtBackend(Backend):
     """Writes what TensorRT on the board reads; the engine itself is made there."""
 
+    wish: EngineWish = field(default_factory=EngineWish)
+    kept: tuple[str, ...] = ()
+    """Nodes that stay in float where the rest is INT8."""
     name = "tensorrt"
     summary = "the legalised model for TensorRT; its engine is built on the board"
     dynamic = False
@@ -22,25 +46,140 @@ class TensorrtBackend(Backend):
         """Nothing of TensorRT runs on this machine."""
         return {}
 
+    def with_engine(self, target: Target, wish: EngineWish) -> Backend:
+        """Return the backend with a wish that `target` can meet (see `Backend.with_engine`)."""
+        engine = _engine(target)
+        precision = wish.precision or engine.precisions[0]
+        known = [*engine.precisions, *([BEST] if "int8" in engine.precisions else [])]
+        if precision not in known:
+            raise UsageError(
+                f"{target.name} has no {precision} in TensorRT", hint=did_you_mean(precision, known)
+            )
+        if wish.dla is not None and not 0 <= wish.dla < engine.dla_cores:
+            cores = {0: "has no DLA", 1: "has one DLA core, 0"}.get(
+                engine.dla_cores, f"has the DLA cores 0 to {engine.dla_cores - 1}"
+            )
+            raise UsageError(f"--dla {wish.dla}: {target.name} {cores}", hint="leave --dla away")
+        if wish.dla is not None and precision == "fp32":
+            raise UsageError("the DLA computes in FP16 and INT8", hint="--precision fp16")
+        return replace(self, wish=EngineWish(precision, wish.dla, _version(engine, wish.tensorrt)))
+
+    def computes_in(self, target: Target) -> Precision:
+        """Return the precision that layers are priced in."""
+        wished = self._settled(target).wish.precision
+        return next((known for known in target.precisions if known == wished), "int8")
+
+    def legalisation(self, target: Target) -> str:
+        """Return the passes that make a model readable by the board's release."""
+        wish = self._settled(target).wish
+        release = versions.release(wish.tensorrt or "")
+        return recipe.legalisation(release, target.name, on_dla=wish.dla is not None)
+
+    def quantisation(self, target: Target) -> Quantisation | None:
+        """Return how INT8 is told to the engine: explicitly, or by a cache (DLA, TensorRT 7)."""
+        wish = self._settled(target).wish
+        if wish.precision not in ("int8", BEST):
+            return None
+        release = versions.release(wish.tensorrt or "")
+        form: Literal["qdq", "cache", "both"] = "qdq" if release.at_least(10, 0) else "both"
+        if wish.dla is not None or not release.at_least(8, 0):
+            form = "cache"
+        return Quantisation(form, wish.tensorrt or "", freely=wish.precision == BEST)
+
+    def keeping(self, nodes: Sequence[str]) -> Backend:
+        """Return the backend, to leave these nodes in float."""
+        return replace(self, kept=tuple(nodes))
+
+    def refuse(self, model: Path, target: Target) -> None:
+        """Refuse what the tables of the board's release say it cannot build."""
+        release = versions.release(self._settled(target).wish.tensorrt or "")
+        refuse(check.check(model, release), f"{target.name} runs {release}")
+
     def build(
         self, model: Path, target: Target, folder: Path, tell: Tell = lambda text: None
     ) -> Artifact:
-        """Say what is missing: the engine."""
-        command = "/usr/src/tensorrt/bin/trtexec --onnx=model.onnx --fp16 --saveEngine=model.plan"
+        """Check that the board's TensorRT can build the model, and say how it is to.
+
+        Errors: `edgecc.errors.BuildError` with the node and the reason where it cannot.
+        """
+        wish = self._settled(target).wish
+        release = versions.release(wish.tensorrt or "")
+        read = recipe.engine_model(model, on_dla=wish.dla is not None)
+        tell(f"what {release} takes")
+        found = parser.consult(read, release)
+        refuse(found, f"{target.name} runs {release}")
+        fallen = _on_gpu(read, target, wish) if wish.dla is not None else []
         return Artifact(
             backend=self.name,
             machine=target.machine,
             files=(),
-            run="/usr/src/tensorrt/bin/trtexec --loadEngine=model.plan",
+            run="./edgecc-device measure",
             missing=(
-                f"the TensorRT engine: edgecc cannot build it yet; on the board, in the bundle's "
-                f"folder, run: {command}"
+                "the engine: copy the bundle to the board, and in its folder run: "
+                "./edgecc-device build"
             ),
+            details={
+                **asdict(wish),
+                "engine": recipe.engine(read, target, wish, self.kept),
+                "engine_model": read.name,
+                "warnings": [asdict(finding) for finding in found],
+                "dla_fallback": [asdict(finding) for finding in fallen],
+                "notes": _notes(release, found, fallen),
+            },
         )
 
     def open(self, folder: Path, artifact: Artifact) -> Session:
         """Refuse: there is no engine. Errors: `edgecc.errors.BuildError`."""
         raise BuildError(
-            "this bundle has no engine yet, so there is nothing to run",
+            "this bundle's engine is built and run on its board, not here",
             hint=f"its model.onnx runs in onnxruntime; what is missing: {artifact.missing}",
         )
+
+    def _settled(self, target: Target) -> TensorrtBackend:
+        """With the board's own choices where nothing is wished."""
+        if self.wish.precision and self.wish.tensorrt:
+            return self
+        made = self.with_engine(target, self.wish)
+        assert isinstance(made, TensorrtBackend)
+        return made
+
+
+def _engine(target: Target) -> Engine:
+    if target.engine is None:
+        raise BuildError(
+            f"the board file of {target.name} has no [engine]",
+            hint="what it must tell is in edgecc.hardware.Engine",
+        )
+    return target.engine
+
+
+def _version(engine: Engine, asked: str | None) -> str:
+    """The newest of the board's releases, or the one that the user names by its beginning."""
+    if asked is None:
+        return engine.versions[0]
+    for version in engine.versions:
+        if f"{version}.".startswith(f"{asked}."):
+            return version
+    raise UsageError(
+        f"there is no TensorRT {asked} for this board",
+        hint=f"there are {', '.join(engine.versions)}",
+    )
+
+
+def _on_gpu(model: Path, target: Target, wish: EngineWish) -> list[Finding]:
+    """The layers that the DLA leaves to the GPU."""
+    generation = 1 if _engine(target).compute_capability == "7.2" else 2
+    precision = "int8" if wish.precision in ("int8", BEST) else "fp16"
+    return dla.dla_findings(model, precision, generation, batch=1)
+
+
+def _notes(release: Release, found: Sequence[Finding], fallen: Sequence[Finding]) -> list[str]:
+    notes = [release.note] if release.note else []
+    for finding in found:
+        where = f" (node '{finding.node}')" if finding.node else ""
+        notes.append(f"{release} {finding.reason}{where}: {finding.hint or 'a warning'}")
+    notes += [
+        f"the DLA leaves {finding.node} ({finding.operator}) to the GPU: it {finding.reason}"
+        for finding in fallen
+    ]
+    return notes

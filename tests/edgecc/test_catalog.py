@@ -64,7 +64,7 @@ def test_passes_and_boards_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyP
     plug_in(monkeypatch, passes="my_plugin:Mine", targets="my_plugin:boards")
     assert str(catalog.pipeline("mine, dac")) == "mine, dac"
     assert catalog.target("toaster").cpu == "cortex-a53"
-    assert set(catalog.backends()) == {"onnxruntime", "tvm", "tensorrt"}
+    assert set(catalog.backends()) == {"onnxruntime", "tvm", "tensorrt", "tensorrt_rtx"}
 
 
 def test_a_broken_plugin_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,6 +100,19 @@ def test_a_board_is_shown_field_by_field() -> None:
     shown = dict(line for line in lines if len(line) == 2)
     assert shown["backends"] == "tvm, onnxruntime"
     assert (shown["core.lanes"], shown["peaks.efficiency.dense"]) == ("4", "0.65")
+
+
+def test_modes_rails_and_releases_of_a_board_are_tables() -> None:
+    shown = edgecc("targets", "xavier").stdout
+    assert re.search(r"TensorRT +opset +JetPack", shown)
+    assert re.search(r"8\.5\.2 +17 +5\.1\.x +11\.4 +3\.8 +2\.31 +35", shown)
+    assert re.search(r"1 +MODE_10W +2 +1200 +520 +550 +1066 +takes a reboot", shown)
+    assert re.search(r"GPU +the GPU +152 +yes", shown)
+    assert re.search(r"gmacs_per_s +5640 +705 +11280", shown)
+    fed = edgecc("targets", "nano-cpu").stdout
+    assert re.search(r"POM_5V_GPU +the GPU +40 *\n", fed)
+    told = json.loads(edgecc("targets", "xavier", "--json").stdout)[0]
+    assert told["jetpacks"][0]["tensorrt"] == "8.5.2"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,30 @@ def test_the_runner_needs_nothing_of_edgecc(bundle: Path) -> None:
     assert "edgecc" not in (bundle / "onnxruntime" / "run.py").read_text().replace(
         "nothing of edgecc", ""
     )
+
+
+def test_the_runner_runs_for_a_time_and_tells_each_run_and_node(bundle: Path) -> None:
+    np.save(bundle / "x.npy", normal(1, 8, 11, 11))
+    words = ("-i", "x=x.npy", "-o", "results", "--threads", "1", "--times", "times.txt")
+    before = time.monotonic()
+    result = run(bundle, *words, "--for", "0.05", "--profile", "nodes.json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    times_ms = [float(line) for line in (bundle / "times.txt").read_text().splitlines()]
+    assert len(times_ms) == report["repeat"] > 1
+    assert before < report["start_s"] < report["end_s"] < time.monotonic()
+    assert 0.05 <= report["end_s"] - report["start_s"] < 0.5
+    nodes = json.loads((bundle / "nodes.json").read_text())
+    assert 0 < sum(node["median_ms"] for node in nodes) < max(times_ms)
+    assert all(0 < node["average_ms"] < max(times_ms) for node in nodes)
+    assert [node["op"] for node in nodes if "Reorder" not in node["op"]] == ["Conv"]
+    assert not list(bundle.glob("nodes.json.trace*"))
+
+
+def test_the_runner_wants_something_to_time(bundle: Path) -> None:
+    result = run(bundle, "-o", "results", "--times", "times.txt")
+    assert result.returncode == 2
+    assert "--times needs --repeat or --for" in result.stderr
 
 
 def test_several_inputs_and_types(save: Save, tmp_path: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,15 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jetson.arm64 import make, running
+from jetson.sshd import free_port
 
 from edgecc import job, oracle
 from edgecc.model import load
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 pytestmark = pytest.mark.slow
-TOOLS = Path(os.environ.get("EDGECC_TOOLS", REPOSITORY.parent / "shared" / "tools")) / "arm64"
-NEEDED = ("qemu-aarch64-static", "mmdebstrap", "update-binfmts", "ssh", "scp", "unshare")
 
 
 @dataclass(frozen=True)
@@ -41,34 +36,14 @@ class Device:
         subprocess.run(line, check=True, timeout=300)
 
 
-def free_port() -> str:
-    """A port of this test process alone: several run at once."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
-    missing = [name for name in NEEDED if shutil.which(name) is None]
-    if missing or os.geteuid() != 0 or not TOOLS.is_dir():
-        pytest.skip(f"needs root, {TOOLS} and: {', '.join(missing) or 'nothing else'}")
-    folder = tmp_path_factory.mktemp("arm64")
-    state = folder / "state"
-    port = free_port()
-    environment = {**os.environ, "PORT": port}
-    setup = ["bash", str(TOOLS / "setup_edge.sh"), str(folder)]
-    done = subprocess.run(setup, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"this machine does not let an arm64 root be made: {done.stderr[-300:]}")
-    control = ["bash", str(TOOLS / "edgedev.sh")]
-    place = [str(folder / "root"), port, str(state)]
-    subprocess.run([*control, "start", *place, str(TOOLS / "cpuinfo.a72")], check=True)
-    try:
+    folder, port = tmp_path_factory.mktemp("arm64"), free_port()
+    make(folder, port)
+    with running(folder, port):
         files = f"UserKnownHostsFile={folder / 'known_hosts'}"
-        yield Device(port, ("-i", str(folder / "id_edge"), "-o", "BatchMode=yes", "-o", files))
-    finally:
-        subprocess.run([*control, "stop", *place], check=True)
+        options = ("-i", str(folder / "id_edge"), "-o", "BatchMode=yes", "-o", files)
+        yield Device(str(port), options)
 
 
 @pytest.mark.parametrize(

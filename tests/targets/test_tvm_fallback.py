@@ -131,9 +131,14 @@ def test_files_and_command_on_the_device(tmp_path: Path) -> None:
         f"{without_tvm} sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     words = [*artifact.run.split()[1:], "--repeat", "3", "--threads", "1"]
+    words += ["--for", "0.02", "--times", "times.txt"]
     done = on_device(tmp_path / "net", "-c", code, *words)
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["repeat"] == 3
+    report = json.loads(done.stdout)
+    assert report["end_s"] - report["start_s"] >= 0.02
+    times_ms = [float(line) for line in (tmp_path / "net/times.txt").read_text().splitlines()]
+    assert len(times_ms) == report["repeat"] >= 3
+    assert sum(times_ms) <= 1e3 * (report["end_s"] - report["start_s"]) + 1e-3
     (wanted,) = by_onnxruntime(model, given(model))
     assert error(wanted, np.load(tmp_path / "y.npy")) < 1e-5
     for arguments, message in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,24 @@ def test_runner_equals_onnxruntime_and_reports_times(bundle: tuple[Path, Artifac
     assert 0 < report["min_ms"] <= report["median_ms"] <= report["max_ms"]
     got = np.load(folder.parent / "_fc_prob.npy")
     assert error(by_onnxruntime(model, given(model))[0], got) < 1e-5
+
+
+def test_runner_runs_for_a_time_and_writes_each_time(bundle: tuple[Path, Artifact]) -> None:
+    folder, artifact = bundle
+    np.save(folder.parent / "x.npy", given(classifier_of(folder))["x"])
+    words, file = artifact.run.split()[1:], folder.parent / "times.txt"
+    before = time.monotonic()
+    done = run_on_host(folder, *words, "--for", "0.05", "--times", str(file))
+    report = json.loads(done.stdout)
+    times_ms = [float(line) for line in file.read_text().splitlines()]
+    assert len(times_ms) == report["repeat"] > 1
+    assert (min(times_ms), max(times_ms)) == (report["min_ms"], report["max_ms"])
+    assert before < report["start_s"] < report["end_s"] < time.monotonic()
+    assert 0.0499 < report["end_s"] - report["start_s"] < 0.2
+    least = str(2 * len(times_ms))
+    done = run_on_host(folder, *words, "--for", "0.001", "--repeat", least, "--times", str(file))
+    assert json.loads(done.stdout)["repeat"] == int(least)
+    assert len(file.read_text().splitlines()) == int(least)
 
 
 def test_runner_helps(bundle: tuple[Path, Artifact]) -> None:
@@ -76,6 +95,9 @@ def arrays(bundle: tuple[Path, Artifact]) -> Path:
         ("-i x=good.npy", "-o FOLDER is missing"),
         ("-i", "-i needs a value"),
         ("-i x=good.npy -o . --repeat many", "--repeat takes a whole number"),
+        ("-i x=good.npy -o . --for ever", "--for takes a number of seconds above 0"),
+        ("-i x=good.npy -o . --times t.txt", "--times needs --repeat or --for"),
+        ("-i x=good.npy -o . --for 0.01 --times a/b", "cannot write a/b"),
         ("--fast", "there is no option --fast"),
         ("-i x=good.npy -o absent/absent", "cannot make absent/absent"),
     ],

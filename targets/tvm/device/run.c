@@ -15,15 +15,20 @@
 typedef struct {
   const char *folder;
   long repeat, warmup, threads;
+  double seconds;    /* repeat until so many have passed */
+  const char *times; /* the file that takes the time of each run, or NULL */
   void **inputs, **outputs; /* the numbers of each; an input not given is NULL */
 } Options;
 
 static const char *USAGE_TEXT =
     "usage: edgecc-run -i NAME=FILE.npy ... -o FOLDER [--repeat N] [--warmup N] [--threads T]\n"
+    "                  [--for SECONDS] [--times FILE]\n"
     "Runs the network once and writes every output to FOLDER as .npy.\n"
     "  -i NAME=FILE.npy  an input: C order, type and shape as listed below\n"
     "  -o FOLDER         where the outputs go (made when missing)\n"
     "  --repeat N        run N times more; prints min, median and max in ms as one line of JSON\n"
+    "  --for SECONDS     run until then, and N times at least (once without --repeat)\n"
+    "  --times FILE      write the time of each of these runs in ms, one a line, in their order\n"
     "  --warmup N        runs before those that are timed (default 1)\n"
     "  --threads T       threads of TVM's pool (default: TVM_NUM_THREADS, or every core; half on x86)\n";
 
@@ -86,18 +91,30 @@ static long number(const char *option, const char *text, long least) {
   return value;
 }
 
+static double seconds(const char *text) {
+  char *end = NULL;
+  double value = text ? strtod(text, &end) : 0;
+  if (!text || end == text || *end || !(value > 0) || value > 1e6)
+    die(EDGECC_USAGE, "--for takes a number of seconds above 0");
+  return value;
+}
+
 static void read_options(int count, char **words, const edgecc_model *model, Options *options) {
   for (int i = 1; i < count; i += 2) {
     char *option = words[i], *value = words[i + 1]; /* argv ends in NULL */
     if (!strcmp(option, "--repeat")) options->repeat = number(option, value, 0);
     else if (!strcmp(option, "--warmup")) options->warmup = number(option, value, 0);
     else if (!strcmp(option, "--threads")) options->threads = number(option, value, 1);
-    else if (strcmp(option, "-i") && strcmp(option, "-o"))
+    else if (!strcmp(option, "--for")) options->seconds = seconds(value);
+    else if (strcmp(option, "-i") && strcmp(option, "--times") && strcmp(option, "-o"))
       die(EDGECC_USAGE, "there is no option %s; --help lists them", option);
     else if (!value) die(EDGECC_USAGE, "%s needs a value; --help shows how", option);
     else if (option[1] == 'o') options->folder = value;
+    else if (option[1] == '-') options->times = value;
     else take_input(model, options->inputs, value);
   }
+  if (options->times && !options->repeat && !(options->seconds > 0))
+    die(EDGECC_USAGE, "--times needs --repeat or --for");
   if (!options->folder) die(EDGECC_USAGE, "-o FOLDER is missing: where the outputs go");
   for (int i = 0; i < edgecc_input_count(model); i++) {
     const char *name = edgecc_input(model, i)->name;
@@ -124,18 +141,33 @@ static int ascending(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+static void save_times(const char *path, const double *ms, long count) {
+  FILE *file = fopen(path, "w");
+  if (!file) die(EDGECC_USAGE, "cannot write %s: %s", path, strerror(errno));
+  int bad = 0;
+  for (long i = 0; i < count; i++) bad |= fprintf(file, "%.6f\n", ms[i]) < 0;
+  if (fclose(file) || bad) die(EDGECC_FAILED, "cannot write %s: %s", path, strerror(errno));
+}
+
 static void measure(edgecc_model *model, const Options *options) {
-  double *ms = allocate(sizeof *ms * (size_t)options->repeat);
-  for (long i = -options->warmup; i < options->repeat; i++) {
-    double start = now_ms();
+  long room = options->repeat ? options->repeat : 1, count = 0;
+  double *ms = allocate(sizeof *ms * (size_t)room);
+  for (long i = 0; i < options->warmup; i++) run(model, options);
+  double start = now_ms(), end = start;
+  for (; count < options->repeat || !count || end - start < options->seconds * 1e3; count++) {
+    if (count == room && !(ms = realloc(ms, sizeof *ms * (size_t)(room *= 2))))
+      die(EDGECC_FAILED, "no memory for the times of %ld runs", room);
+    double begin = now_ms();
     run(model, options);
-    if (i >= 0) ms[i] = now_ms() - start;
+    end = now_ms();
+    ms[count] = end - begin;
   }
-  qsort(ms, (size_t)options->repeat, sizeof *ms, ascending);
-  long last = options->repeat - 1;
+  if (options->times) save_times(options->times, ms, count);
+  qsort(ms, (size_t)count, sizeof *ms, ascending);
+  long last = count - 1;
   printf("{\"repeat\": %ld, \"warmup\": %ld, \"min_ms\": %.6f, \"median_ms\": %.6f, "
-         "\"max_ms\": %.6f}\n", options->repeat, options->warmup, ms[0],
-         (ms[last / 2] + ms[(last + 1) / 2]) / 2, ms[last]);
+         "\"max_ms\": %.6f, \"start_s\": %.6f, \"end_s\": %.6f}\n", count, options->warmup, ms[0],
+         (ms[last / 2] + ms[(last + 1) / 2]) / 2, ms[last], start / 1e3, end / 1e3);
   free(ms);
 }
 
@@ -167,7 +199,7 @@ int main(int count, char **words) {
   run(model, &options);
   for (int i = 0; i < outputs; i++)
     save_npy(edgecc_output(model, i), options.outputs[i], options.folder);
-  if (options.repeat) measure(model, &options);
+  if (options.repeat || options.seconds > 0) measure(model, &options);
   edgecc_close(model);
   return 0;
 }

@@ -21,9 +21,13 @@ def main():
     parser.add_argument("-i", "--input", action="append", default=[], metavar="NAME=FILE.npy")
     parser.add_argument("-o", "--out", default=".", help="folder for OUTPUT.npy")
     parser.add_argument("--repeat", type=int, default=0, help="timed runs")
+    parser.add_argument("--for", dest="seconds", type=float, default=0.0, help="run until then")
+    parser.add_argument("--times", metavar="FILE", help="takes the time of each run in ms")
     parser.add_argument("--warmup", type=int, default=1, help="untimed runs before them")
     parser.add_argument("--threads", type=int, default=0, help="0 takes every core")
     arguments = parser.parse_args()
+    if arguments.times and not (arguments.repeat or arguments.seconds):
+        parser.error("--times needs --repeat or --for")
     with open(os.path.join(FOLDER, "segments.json"), encoding="utf-8") as stream:
         network = json.load(stream)
     feed = read_inputs(parser, network["inputs"], arguments.input)
@@ -33,8 +37,8 @@ def main():
         os.makedirs(arguments.out)
     for tensor in network["outputs"]:
         np.save(os.path.join(arguments.out, tensor["file"]), values[tensor["name"]])
-    if arguments.repeat:
-        print(json.dumps(timed(segments, feed, arguments.repeat, arguments.warmup)))
+    if arguments.repeat or arguments.seconds:
+        print(json.dumps(timed(segments, feed, arguments)))
 
 
 def read_inputs(parser, tensors, items):
@@ -103,20 +107,31 @@ def run(segments, feed):
     return values
 
 
-def timed(segments, feed, repeat, warmup):
-    """Return the times of `repeat` runs in milliseconds."""
-    times_ms = []
-    for index in range(-warmup, repeat):
-        start = time.perf_counter()
+def timed(segments, feed, arguments):
+    """Run `arguments.repeat` times at least, and until `arguments.seconds` have passed.
+
+    Return the times in milliseconds, and when they began and ended on the monotonic clock.
+    """
+    for _ in range(arguments.warmup):
         run(segments, feed)
-        if index >= 0:
-            times_ms.append((time.perf_counter() - start) * 1e3)
-    times_ms.sort()
+    times_ms, start = [], time.perf_counter()
+    end = start
+    while len(times_ms) < max(1, arguments.repeat) or end - start < arguments.seconds:
+        begin = time.perf_counter()
+        run(segments, feed)
+        end = time.perf_counter()
+        times_ms.append((end - begin) * 1e3)
+    if arguments.times:
+        with open(arguments.times, "w") as stream:
+            stream.writelines("{:.6f}\n".format(time_ms) for time_ms in times_ms)
+    ordered = sorted(times_ms)
     return {
-        "repeat": repeat,
-        "min_ms": times_ms[0],
-        "median_ms": times_ms[len(times_ms) // 2],
-        "max_ms": times_ms[-1],
+        "repeat": len(ordered),
+        "min_ms": ordered[0],
+        "median_ms": ordered[len(ordered) // 2],
+        "max_ms": ordered[-1],
+        "start_s": start,
+        "end_s": end,
     }
 
 

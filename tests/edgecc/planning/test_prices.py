@@ -4,26 +4,16 @@ import math
 
 import numpy as np
 import pytest
+from imagenet_networks import IMAGE, Network, pooled
 
 from edgecc import catalog
-from edgecc.conv import Window
 from edgecc.errors import UsageError
-from edgecc.layers import Layer, Sizes, Sketch
+from edgecc.layers import Layer
 from edgecc.planning.prices import kind_of, prices_of
 from edgecc.planning.roofline import Roofline
 from edgecc.target import Target
 
 SHAPES = [(64, 56), (128, 28), (256, 14), (512, 7)]
-
-
-class Network(Sketch):
-    """Operators one after another, padded to keep the size."""
-
-    def then(self, x: Sizes, out: int, *kernel: int, groups: int = 1, stride: int = 1) -> Sizes:
-        weight = np.broadcast_to(np.int8(0), (out, x[0] // groups, *kernel))
-        pads = tuple(k // 2 for k in kernel) * 2
-        window = Window((stride,) * len(kernel), pads, (1,) * len(kernel))
-        return self.conv(x, weight, window=window, groups=groups)
 
 
 def dense(channels: int, size: int) -> list[Layer]:
@@ -87,15 +77,13 @@ def test_half_of_the_multiply_adds_is_not_half_of_the_time(host: Roofline) -> No
 
 def vgg16(kept: float | None = None) -> list[Layer]:
     """VGG-16 at 224x224; `kept` is the share of filters of a basis of each convolution."""
-    network, x = Network(), (3, 224, 224)
+    network, x = Network(), IMAGE
     for stage, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for _ in range(depth):
             basis = x if kept is None else network.then(x, max(1, round(stage * kept)), 3, 3)
             x = network.then(basis, stage, *((3, 3) if kept is None else (1, 1)))
-        x = (x[0], x[1] // 2, x[2] // 2)
-    for wide_in, wide_out in ((25088, 4096), (4096, 4096), (4096, 1000)):
-        network.conv((wide_in,), np.broadcast_to(np.int8(0), (wide_out, wide_in)))
-    return network.layers
+        x = pooled(x)
+    return network.classify(25088, 4096, 4096, 1000)
 
 
 def test_the_form_of_the_roofline_fits_a_measured_network() -> None:

@@ -1,0 +1,1 @@
+"""Devices: how they are reached (`transport`), and what runs on them (`agent`)."""

@@ -1,0 +1,1 @@
+"""From raw records to numbers that can be trusted, or the reason why they cannot."""

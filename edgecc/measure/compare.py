@@ -1,0 +1,55 @@
+"""Measurements of several runs, under names that tell them apart."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgecc.measure.analysis import analyse
+from edgecc.measure.record import Record
+from edgecc.measure.trace import MEASUREMENT, Trace
+from edgecc.measure.trust import Limits
+
+
+def measurements(given: Sequence[Path], limits: Limits) -> dict[str, dict[str, Any]]:
+    """Return the content of measurement.json of each run, from its record where there is none.
+
+    A run is a bundle, a folder in its trace, or a record by itself.
+    Errors: `edgecc.errors.UsageError`, `edgecc.errors.UnstableError` for a record without times.
+    """
+    return {
+        name: _measurement(path, limits) for name, path in zip(_names(given), given, strict=True)
+    }
+
+
+def _measurement(given: Path, limits: Limits) -> dict[str, Any]:
+    if given.is_file() and given.suffix == ".jsonl" and not (given.parent / MEASUREMENT).is_file():
+        return analyse(Record.read(given), {}, limits).to_json()
+    trace = Trace.of(given)
+    try:
+        found = json.loads((trace.folder / MEASUREMENT).read_text())
+    except (OSError, ValueError):  # none yet, as the run was interrupted
+        found = None
+    if isinstance(found, dict):
+        return found
+    return analyse(Record.read(trace.record), trace.environment(), limits).to_json()
+
+
+def _names(given: Sequence[Path]) -> list[str]:
+    """As they were given, without what all have in front; a number where one comes twice."""
+    texts = [str(path) for path in given]
+    common = os.path.commonpath([path.resolve() for path in given]) if len(given) > 1 else ""
+    if common:
+        relative = [os.path.relpath(path.resolve(), common) for path in given]
+        texts = [text if text != "." else path for text, path in zip(relative, texts, strict=True)]
+    counted = Counter(texts)
+    seen: Counter[str] = Counter()
+    names = []
+    for text in texts:
+        seen[text] += 1
+        names.append(f"{text} ({seen[text]})" if counted[text] > 1 else text)
+    return names

@@ -1,0 +1,71 @@
+"""What leads to an engine: the passes for each release, and what the board is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from helpers import normal, parse
+
+from edgecc import catalog
+from edgecc.target import CALIBRATION, INT8_MODEL, EngineWish
+from passes.legalise.older.table import FORMS
+from targets.tensorrt import recipe
+from targets.tensorrt.versions import release
+
+NETWORK = """net (float[2,3,8,8] x, float[4,3,3,3] w) => (float[2,4,6,6] y) {
+    y = Conv (x, w)
+}"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    onnx.save(parse(NETWORK, {"w": normal(4, 3, 3, 3)}, opset=13), path)
+    return path
+
+
+def test_every_form_is_asked_for_where_the_release_lacks_the_operator() -> None:
+    assert set(recipe.HAVE_FORMS) == set(FORMS)
+    texts = {
+        version: recipe.legalisation(release(version), "xavier", on_dla=False)
+        for version in ("7.1", "8.2", "8.5", "10.3", "10.15")
+    }
+    assert "HardSwish" in texts["8.2"]
+    assert "HardSwish" not in texts["8.5"]
+    assert "LayerNormalization" in texts["8.5"]
+    assert "Mish" not in texts["10.3"]
+    for version, opset in (("7.1", 11), ("8.2", 13), ("8.5", 17), ("10.3", 20)):
+        assert f"lower_opset(opset={opset}, reader=TensorRT {version} of xavier)" in texts[version]
+    for text in texts.values():
+        catalog.pipeline(text)
+        assert text.endswith("sanitise_names")
+
+
+def test_a_dla_gets_the_forms_that_it_has_first() -> None:
+    text = recipe.legalisation(release("8.5"), "xavier", on_dla=True)
+    catalog.pipeline(text)
+    assert text.index("gemm_to_conv") < text.index("lower_opset")
+
+
+def test_the_board_is_told_which_releases_read_the_model(model: Path) -> None:
+    told = recipe.engine(model, catalog.target("xavier"), EngineWish("fp16", None, "8.2.1"), ())
+    assert told["tensorrt"] == ["8.2.1", "8.5.2", "8.4.1", "8.0.1"]  # 7.1.3 reads opset 11
+    assert told["shapes"] == {"x": [2, 3, 8, 8]}
+    assert (told["opset"], told["nodes"]) == (13, 1)
+    assert told["calibration"] is None
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_int8_is_told_by_the_graph_or_by_a_cache(model: Path, explicit: bool) -> None:
+    model.with_name(CALIBRATION).write_text("TRT-8502-EntropyCalibration2\n")
+    if explicit:
+        model.with_name(INT8_MODEL).write_bytes(model.read_bytes())
+    read = recipe.engine_model(model, on_dla=False)
+    wish = EngineWish("int8", None, "8.5.2")
+    told = recipe.engine(read, catalog.target("xavier"), wish, ("conv",))
+    assert read.name == (INT8_MODEL if explicit else "model.onnx")
+    assert told["calibration"] == (None if explicit else CALIBRATION)
+    assert told["layers_fp32"] == ([] if explicit else ["conv"])
+    assert recipe.engine_model(model, on_dla=True) == model

@@ -9,13 +9,14 @@ network in float32 (7.1 to 10, and DLA).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import onnx_ir as ir
 
 from edgecc.bundle import save_model
+from edgecc.distance import first_samples
 from edgecc.errors import UsageError
 from edgecc.oracle import specs
 from edgecc.planning.evaluate import Evaluation
@@ -32,6 +33,8 @@ from edgecc.target import Arrays, Tell
 
 CACHE = "calibration.cache"
 DEFAULT: Method = "mse"
+MOST_RANKED = 32
+"""Samples that layers are ranked on, by the error of the outputs: each takes a run of them."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ def quantise_model(
     kept = tuple(wish.keep)
     ranked: dict[str, float] = {}
     if wish.most is not None:
-        ranked = sensitivity([n for n in layers(graph) if n not in kept], work.lost, tell)
+        few = replace(work, judge=Judge(path, first_samples(held, MOST_RANKED)))
+        ranked = sensitivity([n for n in layers(graph) if n not in kept], few.lost, tell)
         chosen = choose_kept(list(ranked), lambda names: work.lost([*kept, *names]), wish.most)
         kept += chosen.names
     tell("int8")

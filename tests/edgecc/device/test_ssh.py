@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from jetson.sshd import Sshd, free_port
+from jetson.sshd import Sshd
 
 from edgecc.device.ssh import Address, Ssh
 from edgecc.errors import DeviceError, UsageError
@@ -31,11 +31,8 @@ def test_commands_run_there_with_their_words_as_they_are(ssh: Ssh, sshd: Sshd) -
 
 def test_one_connection_is_shared_and_left(sshd: Sshd) -> None:
     with Ssh(sshd.url, config=sshd.config) as transport:
-        transport.run(["true"], timeout_s=10)
-        begin = time.monotonic()
         for _ in range(5):
             transport.run(["true"], timeout_s=10)
-        assert time.monotonic() - begin < 1.5
         log = (sshd.folder / "sshd.log").read_text()
         assert log.count("Accepted publickey") == 1
     ends = time.monotonic() + 5
@@ -98,7 +95,7 @@ def test_no_key_fits(ssh: Ssh, sshd: Sshd) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        (f"ssh://127.0.0.1:{free_port()}", "Connection refused"),
+        ("ssh://127.0.0.1:1", "Connection refused"),
         ("ssh://there-is.invalid", "Could not resolve hostname"),
     ],
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import hashlib
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -198,6 +200,31 @@ def test_a_broken_push_goes_on_where_it_broke_off(ssh: Ssh, sshd: Sshd, tmp_path
     assert (sshd.home / "there/file").read_bytes() == data
     assert (sshd.home / "there/file").stat().st_ino == seen
     assert [path.name for path in part.parent.iterdir()] == ["file"]
+
+
+@pytest.mark.slow
+def test_a_push_that_is_cut_goes_on(ssh: Ssh, sshd: Sshd, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(os.urandom(1 << 20) * 200)
+    place = sshd.home / "there"
+
+    def cut() -> None:
+        while sum(path.stat().st_size for path in place.glob("*.part")) < 1 << 20:
+            time.sleep(0.001)
+        sshd.cut()
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    with pytest.raises(DeviceError, match="the link was lost"):
+        ssh.push(tmp_path / "file", "there/file")
+    cutter.join()
+    (part,) = place.glob("*.part")
+    assert 1 << 20 <= part.stat().st_size < 200 << 20
+    kept = part.stat().st_ino
+    with contextlib.suppress(DeviceError):
+        ssh.run(["true"], timeout_s=10)
+    ssh.push(tmp_path / "file", "there/file")
+    assert filecmp.cmp(tmp_path / "file", place / "file", shallow=False)
+    assert (place / "file").stat().st_ino == kept
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ A cell is the share of right answers (of the same answers as float32 for vww96, 
 here) and the relative RMS error of the outputs against the same network in float32. The peer is
 `quantize_static` of onnxruntime with its defaults, on the same samples.
 
-`--limit` exits with 1 where a network on CIFAR-10 loses more than one point in edgecc's int8, or
-more than it does in the peer's.
+`--limit` exits with 1 where a network on CIFAR-10 loses more than one point in int8, or its
+outputs are further off than the peer's. (Of 500 images, two more or fewer are chance.)
 """
 
 from __future__ import annotations
@@ -199,11 +199,11 @@ def _misses(name: str, scores: Sequence[Score]) -> Iterator[str]:
     """What is not as the project wants it; the last score is the one with balance factors."""
     if name not in ON_CIFAR:
         return
-    whole, peer, ours = scores[0].right, scores[2].right, scores[-1].right
-    if ours < whole - ALLOWED - 1e-9:
-        yield f"int8 loses {whole - ours:.1%}"
-    if ours < peer - 1e-9:
-        yield f"onnxruntime's int8 is ahead by {peer - ours:.1%}"
+    whole, peer, ours = scores[0], scores[2], scores[-1]
+    if ours.right < whole.right - ALLOWED - 1e-9:
+        yield f"int8 loses {whole.right - ours.right:.1%}"
+    if ours.error > peer.error:
+        yield f"onnxruntime's int8 is {ours.error / peer.error - 1:.0%} nearer to float32"
 
 
 if __name__ == "__main__":

@@ -190,16 +190,6 @@ Tensorrt = Annotated[
     ),
 ]
 
-Device = Annotated[
-    str | None,
-    typer.Option(
-        help="Meet --latency on this device: plan, build, measure there, and plan again until it "
-        "does. local, ssh://user@board, or a name in devices.toml.",
-        metavar="WHERE",
-        rich_help_panel=BUDGET,
-    ),
-]
-
 
 def request(given: dict[str, Any]) -> Request:
     """Make a request from a verb's parameters by name. Errors: `edgecc.errors.UsageError`."""

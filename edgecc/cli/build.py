@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from edgecc.cli import asked
 from edgecc.cli.console import AsJson, StageProgress, show_json, stderr, stdout, verb
 
 if TYPE_CHECKING:
+    from edgecc.job import Build
     from edgecc.request import Request
 
 Model = Annotated[Path, typer.Argument(help="The ONNX model.", show_default=False)]
@@ -46,13 +46,21 @@ def build(
     precision: asked.Precision = None,
     dla: asked.Dla = None,
     tensorrt: asked.Tensorrt = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure on it (local, ssh://user@board, a name in devices.toml), and plan again "
+            "until --latency holds there.",
+            metavar="WHERE",
+            rich_help_panel=asked.BUDGET,
+        ),
+    ] = None,
     passes: asked.Passes = None,
     plan: asked.Plan = None,
     macs: asked.Macs = None,
     params: asked.Params = None,
     latency: asked.Latency = None,
     energy: asked.Energy = None,
-    device: asked.Device = None,
     max_error: asked.MaxError = None,
     max_drop: asked.MaxDrop = None,
     evaluation: asked.Eval = None,
@@ -93,7 +101,7 @@ def build(
 
       edgecc build model.onnx --target host --plan model-host/plan.json
 
-      edgecc build model.onnx --target xavier --latency 0.6 --calib photos --device ssh://me@board
+      edgecc build model.onnx --target rpi4 --latency 0.6 --device ssh://pi@board
     """
     from edgecc import job
     from edgecc.report.tables import show_build
@@ -111,52 +119,49 @@ def build(
         "shape": shape,
         "inputs": inputs,
     }
-    title = f"edgecc build {model.name}"
-    if device is not None:
-        _on_device(title, device, model, target, request, lowering, out, as_json=as_json)
-        return
-    with StageProgress(title, job.STAGES) as progress:
-        built = job.build(
-            model,
-            target,
-            request=request,
-            out=out,
-            debug_passes=debug_passes,
-            progress=progress,
-            **lowering,
-        )
+    with StageProgress(f"edgecc build {model.name}", job.STAGES) as progress:
+        if device is not None:
+            built = _measured(model, target, device, request, out, progress, lowering)
+        else:
+            built = job.build(
+                model,
+                target,
+                request=request,
+                out=out,
+                debug_passes=debug_passes,
+                progress=progress,
+                **lowering,
+            )
     if as_json:
         show_json({"folder": str(built.folder), **built.report})
         return
     show_build(stdout(), stderr(), str(built.folder), built.report)
 
 
-def _on_device(
-    title: str,
-    device: str,
+def _measured(
     model: Path,
     target: str,
+    device: str,
     request: Request,
-    lowering: dict[str, Any],
     out: Path | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Build what the device itself runs within the budget, and show both."""
-    from edgecc import job
+    progress: StageProgress,
+    lowering: dict[str, Any],
+) -> Build:
+    """Build until the device itself meets the budget; show how it was met."""
     from edgecc.measure.bench import Wish
     from edgecc.measure.loop import until_met
-    from edgecc.report.measurement import show_measurement
-    from edgecc.report.tables import show_build
+    from edgecc.report.measurement import show_tries
 
-    folder = out or Path(f"{model.stem}-{target}")
-    with StageProgress(title, job.STAGES) as progress:
-        closed = until_met(
-            model, target, device, request, Wish(), out=folder, tell=progress, lowering=lowering
-        )
-    tries = [asdict(each) for each in closed.tries]
-    if as_json:
-        show_json({"folder": str(folder), **closed.build.report, "tries": tries})
-        return
-    show_build(stdout(), stderr(), str(folder), closed.build.report)
-    show_measurement(stdout(), stderr(), closed.conclusion.data)
+    folder = out if out is not None else Path(f"{model.stem}-{target}")
+    closed = until_met(
+        model,
+        target,
+        device,
+        request,
+        Wish(energy_s=None),
+        out=folder,
+        tell=progress,
+        lowering=lowering,
+    )
+    show_tries(stderr(), [vars(each) for each in closed.tries])
+    return closed.build

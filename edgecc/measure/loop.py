@@ -114,21 +114,18 @@ def until_met(
     options = dict(lowering or {})
     search = Search(goal)
     best: tuple[job.Build, Conclusion] | None = None
+    refusal: BudgetError | None = None
     with tempfile.TemporaryDirectory() as scratch:
         original = Path(scratch) / "original"
-        job.build(model, target, passes="", out=original, progress=tell, **options)
-        refusal: BudgetError | None = None
+        plain = _as_it_is(request, options)
+        job.build(model, target, request=plain, out=original, progress=tell, **options)
         while len(search.tries) < tries and (asked := search.next()) is not None:
             tell(f"try {len(search.tries) + 1}: {asked:.3g} of the convolutions' time")
             folder = Path(scratch) / f"try-{len(search.tries) + 1}" / out.name
+            wanted = _asking(request, asked)
             try:
                 built = job.build(
-                    model,
-                    target,
-                    request=_asking(request, asked),
-                    out=folder,
-                    progress=tell,
-                    **options,
+                    model, target, request=wanted, out=folder, progress=tell, **options
                 )
             except BudgetError as error:
                 refusal, search.refused = error, max(asked, search.refused)
@@ -136,7 +133,6 @@ def until_met(
                     raise
                 continue
             found = bench(folder, device, wish, against=original, tell=tell)
-            found.demand()
             search.tries.append(_tried(asked, found, goal))
             tell(f"the device takes {search.tries[-1].measured:.3g} of the original's time")
             if search.tries[-1].met:  # each further one is asked to keep more of the network
@@ -144,6 +140,18 @@ def until_met(
         if best is None:
             raise _impossible(goal, search.tries, refusal)
         return _kept(best, search.tries, out)
+
+
+def _as_it_is(request: Request, options: Mapping[str, Any]) -> Request:
+    """What leaves the convolutions alone; INT8 takes the samples all the same."""
+    if options.get("precision") not in ("int8", "best"):
+        return Request(passes="")
+    return Request(
+        passes="",
+        calib=request.source,
+        preprocessing=request.preprocessing,
+        samples=request.samples,
+    )
 
 
 def _asking(request: Request, fraction: float) -> Request:
@@ -156,6 +164,7 @@ def _asking(request: Request, fraction: float) -> Request:
 
 
 def _tried(asked: float, found: Conclusion, goal: float) -> Try:
+    found.demand()
     between = found.measurement.ratio
     assert between is not None  # as it is trusted
     return Try(asked, between.value, between.low, between.high, between.value <= goal)

@@ -22,7 +22,7 @@ from edgecc.planning.evaluate import Evaluation
 from edgecc.quantise.accuracy import Judge, split
 from edgecc.quantise.balance import balance
 from edgecc.quantise.cache import write_cache
-from edgecc.quantise.qdq import OLDEST_OPSET, Quantised, layers, quantise
+from edgecc.quantise.qdq import Quantised, layers, quantise
 from edgecc.quantise.ranges import Channels, ranges, scan
 from edgecc.quantise.sensitivity import choose_kept, sensitivity
 from edgecc.quantise.simulate import as_float16
@@ -77,8 +77,9 @@ def quantise_model(
     """Balance the legalised `graph` in place, write it to `path` and its int8 forms beside it.
 
     `feeds` are calibration samples; a quarter of them is held out, to measure on.
-    Errors: `edgecc.errors.BuildError` for a QDQ graph before opset 13, `edgecc.errors.UsageError`
-    for a layer to keep that is not there, `edgecc.errors.ModelError` for numbers that are none.
+    Errors: `edgecc.errors.BuildError` for what cannot be a QDQ graph (the cost of a cache is
+    measured on one too), `edgecc.errors.UsageError` for a layer to keep that is not there,
+    `edgecc.errors.ModelError` for numbers that are none.
     """
     _check_kept(graph, wish.keep)
     by_sample = not any(isinstance(spec.shape[0], int) for spec in specs(graph) if spec.shape)
@@ -93,30 +94,29 @@ def quantise_model(
     tell(f"where to cut activations off ({wish.method})")
     known = ranges(path, used, wish.method, channels)
     work = Work(path, channels, known, Judge(path, held, evaluation), scratch)
-    has_qdq = graph.opset_imports.get("", 0) >= OLDEST_OPSET or wish.form != "cache"
     kept = tuple(wish.keep)
     ranked: dict[str, float] = {}
-    if wish.most is not None and has_qdq:
+    if wish.most is not None:
         ranked = sensitivity([n for n in layers(graph) if n not in kept], work.lost, tell)
         chosen = choose_kept(list(ranked), lambda names: work.lost([*kept, *names]), wish.most)
         kept += chosen.names
     tell("int8")
     beside = path if wish.form != "cache" else scratch / path.name
-    made = work.quantised(kept, beside.with_suffix(".int8.onnx")) if has_qdq else None
+    made = work.quantised(kept, beside.with_suffix(".int8.onnx"))
     cache = path.with_name(CACHE)
     record = {
         "method": wish.method,
         "held_out": other,
         "samples": sum(len(next(iter(feed.values()))) for feed in used),
-        "layers": len(made.layers) if made else None,
-        "in_float": dict(made.left) if made else {},
+        "layers": len(made.layers),
+        "in_float": dict(made.left),
         "balanced": _told(decisions),
         "accuracy": work.account(made),
         **({"sensitivity": {n: float(f"{d:.3g}") for n, d in ranked.items()}} if ranked else {}),
     }
     return Written(
         path,
-        made.path if made and wish.form != "cache" else None,
+        made.path if wish.form != "cache" else None,
         write_cache(cache, known, wish.release) if wish.form != "qdq" else None,
         kept,
         record,
@@ -141,12 +141,12 @@ class Work:
         """What is lost where these layers are kept."""
         return self.judge.damage(self.quantised(kept, self.scratch / "tried.onnx").path)
 
-    def account(self, made: Quantised | None) -> dict[str, Any]:
+    def account(self, made: Quantised) -> dict[str, Any]:
         """What float16 and int8 cost, for the report."""
         half = as_float16(self.model, self.scratch / "half.onnx")
         told: dict[str, Any] = {"float32": {"metric": self.judge.metric}}
         told["float16"] = self.judge(half).to_json()
-        told["int8"] = self.judge(made.path).to_json() if made else None
+        told["int8"] = self.judge(made.path).to_json()
         return told
 
 

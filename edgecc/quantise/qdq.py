@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.version_converter
 import onnx_ir as ir
 
 from edgecc.bundle import save_model
@@ -51,22 +52,18 @@ def quantise(
 
     `ranges` are what int8's 127 stands for, by activation; with `channels`, what these hold, biases
     are corrected for the rounding of weights.
-    Errors: `edgecc.errors.BuildError` for an opset before 13, and for a network in int8 already.
+    A network of an opset before 13, which has no scale for each channel, comes out in 13.
+    Errors: `edgecc.errors.BuildError` where that cannot be, and for a network in int8 already.
     """
-    graph = ir.load(model)
-    opset = graph.opset_imports.get("", 0)
-    if opset < OLDEST_OPSET:
-        raise BuildError(
-            f"a QDQ graph needs opset {OLDEST_OPSET}; {model.name} has {opset}",
-            hint="engines this old take int8 as a calibration cache",
-        )
+    proto = raised(onnx.load(model), model.name)
+    graph = ir.from_proto(proto)
     if any(node.op_type == "QuantizeLinear" for node in graph.graph):
         raise BuildError(
             f"{model.name} is quantised already",
             hint="give the network in float32, or leave its int8 as it is",
         )
     chosen, left = _choose(graph, ranges, keep)
-    made = _by_onnxruntime(model, ranges, chosen) if chosen else graph
+    made = _by_onnxruntime(proto, ranges, chosen) if chosen else graph
     free_others(made, set(chosen))
     join_sums(made)
     part_shared(made)
@@ -75,6 +72,27 @@ def quantise(
     made.metadata_props.clear()  # onnxruntime's own notes
     made.producer_name, made.producer_version = "edgecc", version("edgecc")
     return Quantised(save_model(made, out), tuple(chosen), left)
+
+
+def raised(proto: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """Return the network at opset 13 at least, all nodes called as they were.
+
+    Errors: `edgecc.errors.BuildError` where ONNX's converter does not take it there.
+    """
+    opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if opset >= OLDEST_OPSET:
+        return proto
+    try:
+        made = onnx.version_converter.convert_version(proto, OLDEST_OPSET)
+    except RuntimeError as error:
+        raise BuildError(
+            f"a QDQ graph needs opset {OLDEST_OPSET}, and {name} cannot go there from {opset}: "
+            f"{str(error).splitlines()[0]}",
+            hint=f"export the model at opset {OLDEST_OPSET}, or take int8 as a calibration cache",
+        ) from None
+    for node in made.graph.node:
+        node.name = node.name or f"{node.op_type}_{node.output[0]}"
+    return made
 
 
 def layers(model: ir.Model) -> list[str]:
@@ -124,13 +142,15 @@ def _refuse(node: ir.Node, ranges: Mapping[str, float]) -> str | None:
     return None
 
 
-def _by_onnxruntime(model: Path, ranges: Mapping[str, float], chosen: list[str]) -> ir.Model:
+def _by_onnxruntime(
+    network: onnx.ModelProto, ranges: Mapping[str, float], chosen: list[str]
+) -> ir.Model:
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.calibrate import TensorData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
     from onnxruntime.quantization.quant_utils import add_infer_metadata
 
-    proto = onnx.shape_inference.infer_shapes(onnx.load(model))
+    proto = onnx.shape_inference.infer_shapes(network)
     add_infer_metadata(proto)
     kinds = [*WEIGHTED, *POOLS, "Add"]
     quantizer = QDQQuantizer(

@@ -19,7 +19,7 @@ import onnx
 
 from edgecc.conv import Array
 from edgecc.errors import ModelError
-from edgecc.quantise.thresholds import BINS, Method, threshold
+from edgecc.quantise.thresholds import BINS, NOTHING, Method, threshold
 from edgecc.target import Arrays
 
 MOST_NUMBERS = 2**26
@@ -90,6 +90,7 @@ class Tapped:
         proto.graph.output.extend(value for value in inner if value.name not in there)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         external = onnx.external_data_helper
         external.load_external_data_for_model(proto, str(model.parent))
         self._session = onnxruntime.InferenceSession(
@@ -158,11 +159,11 @@ def ranges(
     channels = scan(model, feeds) if known is None else known
     amax = {name: found.amax for name, found in channels.items()}
     if method == "minmax":
-        return {name: value or 1.0 for name, value in amax.items()}
+        return {name: value if value > NOTHING else 1.0 for name, value in amax.items()}
     counts = {name: np.zeros(BINS, np.int64) for name in amax}
     for arrays in Tapped(model).run(feeds):
         for name, array in arrays.items():
-            if amax[name] > 0:
+            if amax[name] > NOTHING:
                 counts[name] += magnitudes(array, amax[name])
     return {name: threshold(counts[name], amax[name], method) for name in amax}
 

@@ -27,6 +27,7 @@ class Simulated(Session):
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         self._session = onnxruntime.InferenceSession(
             str(model), options, providers=["CPUExecutionProvider"]
@@ -53,7 +54,8 @@ def as_float16(model: Path, out: Path) -> Path:
     graph = ir.load(model)
     for value in list(graph.graph.initializers.values()):
         tensor = value.const_value
-        if tensor is not None and tensor.dtype == ir.DataType.FLOAT:
+        is_number = any(_is_arithmetic(use.node, use.idx) for use in value.uses())
+        if tensor is not None and tensor.dtype == ir.DataType.FLOAT and is_number:
             with np.errstate(over="ignore"):
                 narrow = tensor.numpy().astype(np.float16).astype(np.float32)
             value.const_value = ir.tensor(narrow, name=value.name)
@@ -68,7 +70,7 @@ def as_float16(model: Path, out: Path) -> Path:
 
 def _round(graph: ir.Graph, value: ir.Value) -> None:
     """Round what the readers of `value` read."""
-    readers = list(value.uses())
+    readers = [use for use in value.uses() if _is_arithmetic(use.node, use.idx)]
     narrow = ir.Node("", "Cast", [value], [ir.AttrInt64("to", ir.DataType.FLOAT16)])
     wide = ir.Node("", "Cast", narrow.outputs, [ir.AttrInt64("to", ir.DataType.FLOAT)])
     for use in readers:
@@ -78,6 +80,11 @@ def _round(graph: ir.Graph, value: ir.Value) -> None:
         graph.insert_after(producer, [narrow, wide])
     else:
         graph.insert_before(graph[0], [narrow, wide])
+
+
+def _is_arithmetic(node: ir.Node, index: int) -> bool:
+    """Whether an input of a node is computed with; what sizes follow from stays exact."""
+    return index == 0 or node.op_type not in ("Resize", "Upsample")
 
 
 def _numpy_name(kind: str) -> str:

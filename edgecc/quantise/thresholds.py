@@ -20,6 +20,8 @@ BINS = 2048
 LEVELS = 127
 """Positive steps of int8, as TensorRT uses it: -127 to 127, zero in the middle."""
 BELOW = 0.9999
+NOTHING = 1e-30
+"""Magnitudes up to this are taken for zero: a scale of it would not be one in float32."""
 Counts = npt.NDArray[np.int64]
 
 
@@ -28,7 +30,7 @@ def threshold(counts: Counts, amax: float, method: Method) -> float:
 
     `counts` (BINS,) are magnitudes from 0 to `amax`, zeros left out.
     """
-    if amax <= 0 or not counts.any():
+    if amax <= NOTHING or not counts.any():
         return 1.0
     if method == "minmax":
         return amax

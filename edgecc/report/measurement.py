@@ -49,6 +49,16 @@ def show_comparison(out: Console, notes: Console, runs: Mapping[str, Record]) ->
         notes.print(f"warning: {line}")
 
 
+def show_tries(out: Console, tries: Sequence[Record]) -> None:
+    """Show how a budget was met on a device."""
+    for each in tries:
+        told = "met" if each["met"] else "missed"
+        out.print(
+            f"planned {each['planned']:.3g}, measured {each['measured']:.3g} "
+            f"({each['low']:.3g} to {each['high']:.3g}): {told}"
+        )
+
+
 def differences(runs: Mapping[str, Record]) -> Iterator[str]:
     """Yield, in words, each condition that is not the same in every run."""
     conditions = {name: dict(_flat(_comparable(found))) for name, found in runs.items()}

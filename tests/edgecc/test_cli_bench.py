@@ -230,13 +230,19 @@ def test_a_network_is_planned_and_measured_until_it_is_fast_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    request = Request.of(latency=0.8)
-    wish = Wish(rounds=3, seconds=0.5, energy_s=None, pin=False, limits=Limits(spread=1000))
+    request = Request.of(latency=0.8, families="spatial_svd", samples=4)
+    wish = Wish(rounds=3, seconds=0.3, energy_s=None, pin=False, limits=Limits(spread=1000))
     out = tmp_path / "small"
     closed = until_met(NETWORK_OF_IMAGES, "host", "local", request, wish, out=out)
     assert closed.conclusion.measurement.ratio is not None
     assert closed.conclusion.measurement.ratio.value <= 0.8
-    assert closed.tries[-1].planned <= 1
     assert json.loads((out / "trace/loop.json").read_text())["tries"]
     assert closed.conclusion.trace.record.is_file()
     bundle.check(out)
+
+
+def test_a_device_takes_a_budget_that_it_can_measure(tmp_path: Path) -> None:
+    onnx.save(NETWORK, tmp_path / "net.onnx")
+    result = edgecc("build", tmp_path / "net.onnx", "--macs", "0.5", "--device", "local")
+    assert result.exit_code == 2
+    assert "no budget to meet on the device" in words(result.stderr)

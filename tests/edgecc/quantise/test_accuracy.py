@@ -80,6 +80,18 @@ def test_float16_overflows(tmp_path: Path) -> None:
     assert judge.damage(half) == np.inf
 
 
+def test_float16_leaves_sizes_exact(tmp_path: Path) -> None:
+    """1.3333 is 1.333 in float16, and three rows of four grew to 3 instead of 4."""
+    scales = np.array([1, 1, 4 / 3 + 1e-6, 1], np.float32)
+    model = parse(
+        "g (float[N,4,3,10] x) => (float[N,4,4,10] y) { y = Resize(x, , scales) }",
+        {"scales": scales},
+    )
+    half = as_float16(saved(model, tmp_path), tmp_path / "half.onnx")
+    with Simulated(half) as session:
+        assert session.run({"x": normal(2, 4, 3, 10)})["y"].shape == (2, 4, 4, 10)
+
+
 def test_the_users_metric_decides_where_there_is_one(tmp_path: Path) -> None:
     path = saved(NETWORK, tmp_path)
     scale = Evaluation(

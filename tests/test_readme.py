@@ -33,7 +33,7 @@ def commands(document: str) -> list[str]:
 INSTALLING = [line for line in commands("README.md") if "venv" in line]
 USING = [line for line in commands("README.md") if "venv" not in line]
 EXAMPLES = commands("examples/README.md")
-DOCS = ("docs/calibration.md", "docs/cpu.md", "docs/planning.md")
+DOCS = ("docs/calibration.md", "docs/cpu.md", "docs/planning.md", "docs/power.md")
 FILES = {"toml": "inputs.toml", "json": "prices.json"}
 """What a block of each language in the documents is called in their commands."""
 

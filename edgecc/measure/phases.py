@@ -148,7 +148,7 @@ def _spread(values: Array) -> float:
     """The standard deviation of noise, by its neighbours: outliers and levels leave it as it is."""
     if len(values) < 2:
         return 0.0
-    return 1.4826 / np.sqrt(2) * float(np.median(np.abs(np.diff(values))))
+    return float(1.4826 / np.sqrt(2) * np.median(np.abs(np.diff(values))))
 
 
 def _all_or_nothing(series: Series) -> Phases:

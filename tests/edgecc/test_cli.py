@@ -18,7 +18,7 @@ from helpers import conv_model, parse
 from edgecc.cli import console
 
 Save = Callable[..., Path]
-VERBS = ("build", "inspect", "explain", "passes", "targets", "verify")
+VERBS = ("build", "inspect", "explain", "passes", "targets", "verify", "power")
 
 
 def edgecc(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

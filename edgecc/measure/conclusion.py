@@ -30,7 +30,7 @@ class Conclusion:
 
     def demand(self) -> None:
         """Refuse what cannot be trusted. Errors: `edgecc.errors.UnstableError`."""
-        demand(self.measurement.doubts, str(self.trace.record))
+        demand(self.measurement.doubts, str(self.trace.record), self.measurement.names)
 
 
 def conclude(

@@ -127,6 +127,12 @@ def test_every_node_is_told_of_and_stamped() -> None:
     assert lowered.ir_version == 6
 
 
+def test_a_reader_of_opsets_to_come_changes_nothing() -> None:
+    model = parse("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }", opset=13)
+    lowered, _ = run_passes(model, LOWER.format(99))
+    assert (lowered.opset_imports[""], lowered.ir_version) == (13, 8)
+
+
 def test_an_older_model_is_left_alone() -> None:
     model = parse("g (float[1,4] x) => (float[1,4] y) { y = Relu(x) }", opset=13)
     lowered, decisions = run_passes(model, TO_17)

@@ -17,8 +17,9 @@ def show_measurement(out: Console, notes: Console, found: Record) -> None:
     """Show what was measured: times, energy, ratio, conditions, layers."""
     out.print(f"{_device(found)}\n")
     rows = table(*COLUMNS)
-    for bundle in found["bundles"].values():
-        rows.add_row(bundle["name"], *_times(bundle["latency"]))
+    for label, bundle in found["bundles"].items():
+        told = f"{label} = {bundle['name']}" if len(found["bundles"]) > 1 else bundle["name"]
+        rows.add_row(told, *_times(bundle["latency"]))
         if bundle.get("compute"):
             rows.add_row("  on the accelerator", *_times(bundle["compute"]))
     out.print(rows)

@@ -187,7 +187,7 @@ def _notes(series: Series, rails: Meter, found: phases.Phases, measured: list[Re
     if not found.loads:
         notes.append("no load stands out from idle")
     if found.bursts:
-        notes.append(f"{found.bursts} samples in load are too few together to be one: left out")
+        notes.append(f"{found.bursts} samples above idle are no load: too short, or too little")
     for number, phase in enumerate(measured, start=1):
         if not phase["complete"]:
             notes.append(f"phase {number} goes beyond the log: its time is not the whole of it")

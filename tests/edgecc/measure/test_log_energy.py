@@ -212,7 +212,11 @@ def test_a_load_that_the_log_cuts_off(tmp_path: Path) -> None:
     log.write_text(Drawn([(-5, 30, 8), (60, 20, 8)], 120).text())
     found = told(log, "--runs", 10)
     first, second = found["phases"]
-    assert (first["complete"], first["ms_per_run"], first["energy_mj_per_run"]) == (False, None, None)
+    assert (first["complete"], first["ms_per_run"], first["energy_mj_per_run"]) == (
+        False,
+        None,
+        None,
+    )
     assert second["ms_per_run"] == pytest.approx(2000, abs=100)
     assert any("phase 1 goes beyond the log" in note for note in found["notes"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -18,13 +18,14 @@ def show_measurement(out: Console, notes: Console, found: Record) -> None:
     """Show what was measured: times, energy, ratio, conditions, layers."""
     out.print(f"{_device(found)}\n")
     rows = table(*COLUMNS)
-    for bundle in found["bundles"].values():
-        rows.add_row(bundle["name"], *_times(bundle["latency"]))
+    for label, bundle in found["bundles"].items():
+        told = f"{label} = {bundle['name']}" if len(found["bundles"]) > 1 else bundle["name"]
+        rows.add_row(told, *_times(bundle["latency"]))
         if bundle.get("compute") not in (None, bundle["latency"]):
             rows.add_row("  on the accelerator", *_times(bundle["compute"]))
     out.print(rows)
     if any(bundle.get("energy") for bundle in found["bundles"].values()):
-        _show_rails(out, found["bundles"].values())
+        _show_rails(out, found["bundles"])
     for line in (*_conclusions(found), *_conditions(found)):
         out.print(line)
     for label, layers in found.get("layers", {}).items():
@@ -154,11 +155,16 @@ def _span(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} to {names[-1].removeprefix('CPU ')}"
 
 
-def _show_rails(out: Console, bundles: Iterable[Record]) -> None:
+def _show_rails(out: Console, bundles: Mapping[str, Record]) -> None:
     """Show the power of each rail that gave any, and its energy in one run."""
-    told = [(bundle["name"], bundle["energy"]) for bundle in bundles if bundle.get("energy")]
+    several = len(bundles) > 1
+    told = [
+        (f"{label} " * several, bundle["energy"])
+        for label, bundle in bundles.items()
+        if bundle.get("energy")
+    ]
     rails = dict.fromkeys(rail for _, of in told for rail, mj in of["energy_mj"].items() if mj)
-    rows = table("rail", *(f"={name} {unit}" for name, _ in told for unit in ("W", "mJ a run")))
+    rows = table("rail", *(f"={label}{unit}" for label, _ in told for unit in ("W", "mJ a run")))
     for rail in rails:
         cells: list[str] = []
         for _, of in told:

@@ -11,6 +11,7 @@ from edgecc.measure.energies import within
 from edgecc.report.tables import Record, table
 
 SHOWN_LAYERS = 12
+SYSTEMS = {"l4t": "L4T", "tensorrt": "TensorRT", "kernel": "Linux"}
 COLUMNS = ("", "=median ms", "=p90 ms", "=p95 ms", "=p99 ms", "=per s", "=varies", "=runs")
 
 
@@ -104,7 +105,7 @@ def _plain(value: Any) -> str:
 def _device(found: Record) -> str:
     device = found["device"]
     name = device.get("model") or device.get("hostname") or device.get("machine") or "a device"
-    told = [f"{key} {device[key]}" for key in ("l4t", "tensorrt", "kernel") if device.get(key)]
+    told = [f"{called} {device[key]}" for key, called in SYSTEMS.items() if device.get(key)]
     return f"{name} ({', '.join(told)})" if told else str(name)
 
 

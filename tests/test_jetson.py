@@ -177,7 +177,9 @@ def test_from_a_model_to_measured_prices(user: User) -> None:
     again = user.edgecc("bench", "B", *where, *FEW, "--json")
     told = json.loads(again.stdout)
     assert told["trusted"] is True
-    assert [e["event"] for e in events(Path(told["folder"]))].count("build") == 0  # it is kept
+    assert [e["event"] for e in events(user.home / told["folder"])].count(
+        "build"
+    ) == 0  # it is kept
     compared = user.edgecc("compare", trace, told["folder"])
     print(compared.stdout, compared.stderr)
     assert "trtexec" not in compared.stderr
@@ -194,10 +196,11 @@ def test_by_hand_on_the_board(user: User) -> None:
         "bundles": {"A": "/root/by-hand"},
         "rounds": 3,
         "settle_s": 0,
-        "idle_s": 1,
+        "idle_s": 4,
         "warmup_s": 0.1,
         "latency": {"seconds": 1, "min_samples": 20},
-        "energy": {"seconds": 2},
+        "sample_interval_ms": 300,
+        "energy": {"seconds": 4},
     }
     (user.home / "job.json").write_text(json.dumps(given))
     user.copy("job.json", "root@127.0.0.1:by-hand/job.json")
@@ -280,6 +283,7 @@ def test_a_layer_without_a_kernel_is_kept_in_fp32(user: User) -> None:
     node = {"node": "conv", "precisions": ["fp16"]}
     board_has(user.machine, "8.5.2", implementation=node)
     said = words(user.edgecc("bench", "small", "--device", "jetson", *FEW).stderr)
+    assert "an engine took 3 builds: no implementation for conv within 1024 MiB" in said
     assert "no implementation for conv in fp16: kept in fp32" in said
 
 
@@ -343,6 +347,6 @@ def test_int8_and_dla(user: User, options: dict[str, Any]) -> None:
     result = user.edgecc("bench", "small", "--device", "jetson", *FEW, "--json")
     found = json.loads(result.stdout)
     assert found["bundles"]["A"]["latency"]["samples"] >= 50
-    (build,) = [e for e in events(Path(found["folder"])) if e["event"] == "build"]
+    (build,) = [e for e in events(user.home / found["folder"]) if e["event"] == "build"]
     wanted = "--int8" if "precision" in options else "--useDLACore=0"
     assert wanted in build["argv"]

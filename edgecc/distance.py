@@ -41,7 +41,7 @@ def measure(
     known = proofs.check_rewritten(outputs)
     if samples is None or proofs.used["kind"] != "random":
         return Distance(proofs.used, known)
-    feeds = _some(samples.feeds, min(MOST_SAMPLES, MOST_MACS / max(macs, 1)))
+    feeds = first_samples(samples.feeds, min(MOST_SAMPLES, MOST_MACS / max(macs, 1)))
     found: dict[str, Difference] = dict.fromkeys(known, Difference(0.0, 0.0))
     both = (oracle.run_each(model, feeds) for model in (proofs.original, written))
     for reference, rewritten in zip(*both, strict=True):
@@ -52,7 +52,7 @@ def measure(
     return Distance({"kind": "calibration", "name": samples.data.name, "samples": count}, found)
 
 
-def _some(feeds: Sequence[Arrays], most: float) -> list[Arrays]:
+def first_samples(feeds: Sequence[Arrays], most: float) -> list[Arrays]:
     """The first batches that hold `most` samples together, one at least."""
     sizes = [len(next(iter(feed.values()))) for feed in feeds]
     before = [0, *itertools.accumulate(sizes)]

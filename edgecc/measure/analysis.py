@@ -142,6 +142,11 @@ def _notes(found: Measurement) -> Iterator[str]:
         yield f"{count} line{'s' * (count > 1)} of the record could not be read (line " + (
             f"{', '.join(map(str, record.malformed[:5]))}{' ...' * (count > 5)})"
         )
+    for engine in record.of("engine"):
+        steps = (engine.get("record") or {}).get("steps") or []
+        if len(steps) > 1:
+            whys = "; ".join(str(step.get("why")) for step in steps[1:])
+            yield f"an engine took {len(steps)} builds: {whys}"
     for label, of in found.latency.items():
         if of.samples < 100:
             yield f"the 99th percentile of {label} is one of {of.samples} runs"

@@ -191,6 +191,9 @@ def _kept(trace: Trace) -> Iterator[None]:
     except EdgeccError as error:
         hint = f"{error.hint}. {said}" if error.hint else said
         raise type(error)(error.message, hint=hint) from None
+    except OSError as error:  # a full disk
+        why = error.strerror or str(error)
+        raise EdgeccError(f"cannot write {trace.folder}: {why}", hint=said) from None
 
 
 def _environment(

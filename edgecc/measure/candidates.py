@@ -140,7 +140,9 @@ def entrants(folder: Path, against: Path | None, tell: Tell) -> Iterator[Entrant
 def _assumed(own: Candidate) -> tuple[str, ...]:
     """What open sizes were taken for."""
     assumed = own.report["shapes"]["assumed"]
-    return tuple(f"input '{n}' has open sizes; measured with {told}" for n, told in assumed.items())
+    return tuple(
+        f"input '{n}' has open sizes; measured where {told}" for n, told in assumed.items()
+    )
 
 
 def _differences(baseline: Candidate, own: Candidate) -> tuple[str, ...]:

@@ -41,15 +41,13 @@ def _measurement(given: Path, limits: Limits) -> dict[str, Any]:
 
 def _names(given: Sequence[Path]) -> list[str]:
     """As they were given, without what all have in front; a number where one comes twice."""
+    whole = [path.resolve() for path in given]
     texts = [str(path) for path in given]
-    common = os.path.commonpath([path.resolve() for path in given]) if len(given) > 1 else ""
-    if common:
-        relative = [os.path.relpath(path.resolve(), common) for path in given]
-        texts = [text if text != "." else path for text, path in zip(relative, texts, strict=True)]
-    counted = Counter(texts)
-    seen: Counter[str] = Counter()
-    names = []
-    for text in texts:
-        seen[text] += 1
-        names.append(f"{text} ({seen[text]})" if counted[text] > 1 else text)
-    return names
+    if len(set(whole)) > 1:
+        common = os.path.commonpath(whole)
+        texts = [os.path.relpath(path, common) for path in whole]
+    twice = {text for text, count in Counter(texts).items() if count > 1}
+    return [
+        f"{text} ({texts[: index + 1].count(text)})" if text in twice else text
+        for index, text in enumerate(texts)
+    ]

@@ -30,7 +30,7 @@ class Conclusion:
 
     def demand(self) -> None:
         """Refuse what cannot be trusted. Errors: `edgecc.errors.UnstableError`."""
-        demand(self.measurement.doubts, str(self.trace.record))
+        demand(self.measurement.doubts, str(self.trace.record), self.measurement.names)
 
 
 def conclude(
@@ -97,8 +97,8 @@ def _layers(
     for event in record.of("profile"):
         label = str(event.get("bundle", "A"))
         if label in found:
-            backend = described.get(label, {}).get("backend") or board.backend
-            place = prices.Place.of(board.name, backend, record.identity, _pinned(record))
+            of = described.get(label, {})
+            place = prices.Place.of(board.name, of.get("backend") or board.backend, record, of)
             entries = prices.measured_entries(event["layers"], graphs[label])
             kept = prices.keep(place, entries) or kept
     return found, str(kept) if kept else None
@@ -109,7 +109,3 @@ def predicted(board: Target, backend: str) -> Prices | None:
     if board.peaks is None:
         return None
     return catalog.prices(board, prices.found(board.name, backend))
-
-
-def _pinned(record: Record) -> dict[str, Any]:
-    return next((state.state for state in record.states if state.during), {})

@@ -144,10 +144,17 @@ def _smallest(signal: Array, split: Split, gpu: Array, step_mw: float) -> Split:
         if lower is None:
             return split
         above = below & (smooth > lower.threshold_mw)
+        if not _lasts(above):  # edges of larger loads
+            return split
         small = lower.step_mw < SMALL * first.step_mw or lower.apart < CLEARLY_APART
         if not (_busy(gpu, above, below & ~above) if witnessed else not small):
             return split
         split = lower
+
+
+def _lasts(state: npt.NDArray[np.bool_]) -> bool:
+    """Whether it is true for long enough anywhere."""
+    return bool((np.convolve(state, np.ones(FEWEST), "valid") == FEWEST).any())
 
 
 def _busy(gpu: Array, load: npt.NDArray[np.bool_], idle: npt.NDArray[np.bool_]) -> bool:

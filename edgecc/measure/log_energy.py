@@ -91,7 +91,7 @@ def _refuse_jumps(path: Path, series: Series, first: int, last: int) -> None:
             before, after = series.numbers[jump.at - 1], series.numbers[jump.at]
             raise UnstableError(
                 f"{path}: the clock goes on by {jump.seconds:+g} s between lines {before} and "
-                f"{after}, in the middle of a load: how long that took cannot be told",
+                f"{after}, in the middle of a load: it was set, or lines are missing",
                 hint="record it again; or, if no line is missing, "
                 f"--interval {series.interval_s:g} counts lines instead",
             )
@@ -114,7 +114,7 @@ def _phase(
     phase = _window(rails, told)
     phase["samples"] = told.samples
     phase["lost_samples"] = series.lost(first, last)
-    phase["whole"] = whole
+    phase["complete"] = whole
     busy = series.gpu_percent[first : last + 1]
     phase["gpu_percent"] = None if np.isnan(busy).any() else round(float(busy.mean()), 1)
     phase["two_levels"] = _two_levels(rails.with_total(series.power_mw[first : last + 1]))
@@ -187,9 +187,9 @@ def _notes(series: Series, rails: Meter, found: phases.Phases, measured: list[Re
     if not found.loads:
         notes.append("no load stands out from idle")
     if found.bursts:
-        notes.append(f"{found.bursts} samples in load are too few together to be one: left out")
+        notes.append(f"{found.bursts} samples above idle are no load: too short, or too little")
     for number, phase in enumerate(measured, start=1):
-        if not phase["whole"]:
+        if not phase["complete"]:
             notes.append(f"phase {number} goes beyond the log: its time is not the whole of it")
         if (busy := phase["gpu_percent"]) is not None and busy < BUSY:
             notes.append(f"phase {number}: the GPU is busy {busy:.0f} % of it: the CPU's load?")

@@ -23,6 +23,8 @@ from edgecc.measure.series import Array, Series
 
 SHORTEST_S = 1.0
 """A load lasts at least this long."""
+RESTLESS = 0.4
+"""What a board in idle may draw more than usual, of its idle: AGX Xavier goes from 3.0 to 4.1 W."""
 OUT = 3.0
 """It lies so many standard deviations above the idle beside it."""
 AROUND = 5
@@ -39,7 +41,7 @@ class Phases:
     signal: str | None
     """The column that they were found on; None is nothing to be found."""
     bursts: int
-    """Samples above the threshold that are too short for a load."""
+    """Samples above the threshold that are no load: too short, or too little."""
 
 
 def find(series: Series, meter: Meter) -> Phases:
@@ -54,7 +56,8 @@ def find(series: Series, meter: Meter) -> Phases:
     state = _sequence(signal, split, meter.steps_mw[at], (shortest - 0.5) / 2)
     rough = [run for run in _runs(state) if run[1] - run[0] + 1 >= FEWEST]
     edged = (_edges(signal, first, last, state, split) for first, last in rough)
-    loads = tuple(run for run in edged if _stands_out(signal, *run, state, split))
+    out = (run for run in edged if _stands_out(signal, *run, state, split))
+    loads = tuple(run for run in out if _witnessed(series.gpu_percent, columns[:, -1], state, *run))
     inside = np.zeros(len(signal), dtype=bool)
     for first, last in loads:
         inside[max(first - 1, 0) : last + 2] = True
@@ -144,11 +147,26 @@ def _stands_out(
     return bool(rises) and bool(max(rises) >= height / 2)
 
 
+def _witnessed(
+    gpu: Array, whole: Array, state: npt.NDArray[np.bool_], first: int, last: int
+) -> bool:
+    """Whether the GPU was busy in a load, or its load is not told.
+
+    If it was not, the board has to draw clearly more than a restless one in idle does: `whole` is
+    the total, or the last rail where there is none.
+    """
+    busy = gpu[first : last + 1]
+    if not busy.mean() < BUSY:  # or not told
+        return True
+    idle = float(np.median(whole[~state]))
+    return float(np.median(whole[first : last + 1])) - idle >= RESTLESS * idle
+
+
 def _spread(values: Array) -> float:
     """The standard deviation of noise, by its neighbours: outliers and levels leave it as it is."""
     if len(values) < 2:
         return 0.0
-    return 1.4826 / np.sqrt(2) * float(np.median(np.abs(np.diff(values))))
+    return float(1.4826 / np.sqrt(2) * np.median(np.abs(np.diff(values))))
 
 
 def _all_or_nothing(series: Series) -> Phases:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -95,17 +96,24 @@ def _with_rails(
         )
     rails = sets.most_common(1)[0][0]
     whole = [sample for sample in samples if set(rails) <= set(sample.line.rails)]
-    for sample in samples:
-        if lacking := [name for name in rails if name not in sample.line.rails]:
-            reason = f"it lacks {', '.join(lacking)}, which the other lines have"
-            text = _text(path, sample.number)
-            malformed.append((sample.number, Malformed(text, reason, torn=True)))
-    return PowerLog(tuple(whole), tuple(sorted(malformed, key=lambda one: one[0])), rails)
+    damaged = [*malformed, *_incomplete(path, samples, rails)]
+    return PowerLog(tuple(whole), tuple(sorted(damaged, key=lambda one: one[0])), rails)
 
 
-def _text(path: Path, number: int) -> str:
+def _incomplete(
+    path: Path, samples: list[Sample], rails: tuple[str, ...]
+) -> Iterator[tuple[int, Malformed]]:
+    """Yield the lines that lack a rail, with their text."""
+    lacking = {
+        sample.number: [name for name in rails if name not in sample.line.rails]
+        for sample in samples
+        if not set(rails) <= set(sample.line.rails)
+    }
     with path.open(errors="replace") as file:
-        return next(line for at, line in enumerate(file, start=1) if at == number).rstrip()
+        for number, text in enumerate(file, start=1):
+            if number in lacking:
+                reason = f"it lacks {', '.join(lacking[number])}, which the other lines have"
+                yield number, Malformed(text.rstrip(), reason, torn=True)
 
 
 def series(log: PowerLog, interval_s: float | None = None) -> Series:

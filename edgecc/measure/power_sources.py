@@ -82,11 +82,7 @@ class Sampled:
         """How long each sample stands for in a stretch (samples,): half way to its neighbours."""
         t_s = self.series.t_s
         inside = np.flatnonzero((t_s >= start_s + self.series.update_s) & (t_s <= end_s))
-        if len(inside) < FEWEST:
-            raise UnstableError(
-                f"{len(inside)} samples of power ({self.name}) in {end_s - start_s:.1f} s",
-                hint="measure longer, or sample more often",
-            )
+        _check(self.name, len(inside), end_s - start_s)
         times = t_s[inside]
         bounds = np.concatenate([[start_s], (times[1:] + times[:-1]) / 2, [end_s]])
         weights = np.zeros(len(t_s))
@@ -108,18 +104,23 @@ class Counted:
         """See `Source.mean`."""
         seconds, used, count = 0.0, np.zeros(len(self.columns)), 0
         for start_s, end_s in stretches:
-            inside = int(((self.t_s >= start_s) & (self.t_s <= end_s)).sum())
-            if inside < FEWEST:
-                raise UnstableError(
-                    f"{inside} samples of power ({self.name}) in {end_s - start_s:.1f} s",
-                    hint="measure longer, or sample more often",
-                )
-            ends = [np.interp([start_s, end_s], self.t_s, column) for column in self.energy_uj.T]
-            used += np.array([after - before for before, after in ends])
+            inside = np.flatnonzero((self.t_s >= start_s) & (self.t_s <= end_s))
+            _check(self.name, len(inside), end_s - start_s)
+            first, last = inside[0], inside[-1]
+            counted = self.energy_uj[last] - self.energy_uj[first]
+            used += counted / (self.t_s[last] - self.t_s[first]) * (end_s - start_s)
             seconds += end_s - start_s
-            count += inside
+            count += len(inside)
         power_mw = used / 1000 / seconds
         return Mean(power_mw, np.zeros(len(power_mw)), RAPL_TOLERANCE / np.sqrt(3), count)
+
+
+def _check(name: str, samples: int, seconds: float) -> None:
+    if samples < FEWEST:
+        raise UnstableError(
+            f"{samples} samples of power ({name}) in {seconds:.1f} s",
+            hint="measure longer, or sample more often",
+        )
 
 
 def source(
@@ -163,13 +164,13 @@ def _of_tegrastats(
 ) -> tuple[Sampled | None, list[str]]:
     printed = [(e["t_s"], parse(e["line"])) for e in sensed if e["source"] == "tegrastats"]
     whole = [(t_s, line) for t_s, line in printed if isinstance(line, Line)]
-    bad = len(printed) - len(whole)
-    notes = [f"{bad} of {len(printed)} lines of tegrastats are malformed: left out"] if bad else []
     told = [(t_s, line) for t_s, line in whole if line.rails]
     if not told:
-        return None, notes
+        return None, []
     names = max((list(line.rails) for _, line in told), key=len)
     told = [(t_s, line) for t_s, line in told if set(names) <= set(line.rails)]
+    bad = len(printed) - len(told)
+    notes = [f"{bad} of {len(printed)} lines of tegrastats are malformed: left out"] if bad else []
     power = [[line.rails[name].power_mw for name in names] for _, line in told]
     rails = meter(names, boards, target)
     at_once = not told[0][1].in_milliwatts

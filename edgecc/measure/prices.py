@@ -24,6 +24,7 @@ from edgecc.layers import Layer
 from edgecc.measure.clocks import clocks
 from edgecc.measure.layers import Graph
 from edgecc.measure.profile import Row, rows, times_by_node
+from edgecc.measure.record import Record
 from edgecc.planning.measured import Entry, PriceTable
 from edgecc.planning.prices import Prices, signature
 
@@ -40,19 +41,33 @@ class Place:
 
     @classmethod
     def of(
-        cls, board: str, backend: str, identity: Mapping[str, Any], state: Mapping[str, Any]
+        cls,
+        board: str,
+        backend: str,
+        record: Record,
+        described: Mapping[str, Any],
     ) -> Place:
-        """Return the place of a measurement, from what the device said of itself."""
-        told = {"l4t": identity.get("l4t"), "tensorrt": identity.get("tensorrt")}
-        told["module"] = identity.get("module") or identity.get("model")
+        """Return the place of a measurement: what the device said of itself, and what of its bundle
+        decides how long a layer takes.
+        """
+        identity = record.identity
         parts = sorted({f"{cpu.get('implementer')}:{cpu.get('part')}" for cpu in _cpus(identity)})
-        told["cpu"] = ", ".join(parts)
-        mode = state.get("mode") or {}
-        bounds: dict[str, str | float] = {"mode": str(mode["name"])} if mode.get("name") else {}
-        for name, clock in clocks(state).items():
-            bounds |= {f"{name} MHz": clock.high_mhz} if clock.high_mhz else {}
+        told = {
+            backend: (described.get("versions") or {}).get(backend),
+            "l4t": identity.get("l4t"),
+            "tensorrt": identity.get("tensorrt"),
+            "module": identity.get("module") or identity.get("model"),
+            "cpu": ", ".join(parts),
+        }
+        state = next((state.state for state in record.states if state.during), {})
+        bounds: dict[str, Any] = {
+            "mode": (state.get("mode") or {}).get("name"),
+            "threads": record.job.get("threads"),
+            "precision": (described.get("engine") or {}).get("precision"),
+            **{f"{name} MHz": clock.high_mhz for name, clock in clocks(state).items()},
+        }
         versions = {key: str(value) for key, value in told.items() if value}
-        return cls(board, backend, versions, bounds)
+        return cls(board, backend, versions, {key: of for key, of in bounds.items() if of})
 
     @property
     def path(self) -> Path:
@@ -140,6 +155,7 @@ def _compared(row: Row, graph: Graph, predicted: Prices | None) -> dict[str, Any
         "name": row.name,
         "kind": row.kind,
         "nodes": list(row.nodes),
+        "operators": [graph.nodes[name] for name in row.nodes if name in graph.nodes],
         "measured_ms": row.latency_ms,
         "predicted_ms": expected,
     }

@@ -126,30 +126,28 @@ def latency(rounds: Rounds) -> Latency:
 def ratio(a: Rounds, b: Rounds, *, seed: int = 0) -> Interval:
     """Return the time of B over that of A, from the rounds that have both.
 
-    The value is the geometric mean over the rounds of the ratio of medians inside a round. Rounds
-    are drawn again and then, inside each, runs in blocks of neighbours (they depend on one
-    another); the standard error of the logarithm is taken times Student's t for so many rounds,
-    as percentiles of a bootstrap over a handful of rounds are too narrow. Same numbers, same
-    interval. Errors: `ValueError` with fewer than two rounds.
+    The value is the geometric mean over the rounds of the ratio of medians inside a round. Its
+    interval has two parts, in logarithms: how rounds differ, by Student's t for so many of them
+    (that is a bootstrap of rounds, which over a handful is too narrow as it stands); and what the
+    runs inside the rounds leave open, by a bootstrap of blocks of neighbours, as those depend on
+    one another. Same numbers, same interval. Errors: `ValueError` with fewer than two rounds.
     """
     shared = sorted(key for key in a.keys() & b.keys() if len(a[key]) and len(b[key]))
     if len(shared) < 2:
         raise ValueError("a ratio takes two rounds at least")
     random = np.random.default_rng(seed)
-    draws = random.integers(0, len(shared), (RESAMPLES, len(shared)))
-    logs = np.empty(draws.shape)
-    for index, key in enumerate(shared):
-        places = draws == index
-        count = int(places.sum())
-        above = _resampled_medians(b[key], count, random)
-        below = _resampled_medians(a[key], count, random)
-        logs[places] = np.log(above) - np.log(below)
-    value = float(np.mean([math.log(np.median(b[key]) / np.median(a[key])) for key in shared]))
-    free = len(shared) - 1
-    error = float(logs.mean(axis=1).std(ddof=1)) * math.sqrt(len(shared) / free)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, free)) * error + math.log1p(RESOLUTION)
-    low, high = math.exp(value - half), math.exp(value + half)
-    return Interval(math.exp(value), low, high, len(shared))
+    logs = np.log([np.median(b[key]) / np.median(a[key]) for key in shared])
+    inside = [
+        float(np.log(_resampled_medians(times, RESAMPLES, random)).var(ddof=1))
+        for key in shared
+        for times in (a[key], b[key])
+    ]
+    count = len(shared)
+    between = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * logs.std(ddof=1)) / count**0.5
+    within = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(sum(inside)) / count
+    half = math.hypot(between, within) + math.log1p(RESOLUTION)
+    value = float(logs.mean())
+    return Interval(math.exp(value), math.exp(value - half), math.exp(value + half), count)
 
 
 def _resampled_medians(times: Sequence[float], count: int, random: np.random.Generator) -> Numbers:

@@ -64,14 +64,17 @@ def doubts(record: Record, limits: Limits, shapes: Shapes | None = None) -> list
     return [*found, *_shapes(record, shapes or {})]
 
 
-def demand(found: Sequence[Doubt], kept: str) -> None:
-    """Refuse a measurement that is doubted; `kept` says where its record lies.
+def demand(found: Sequence[Doubt], kept: str, names: Mapping[str, str] | None = None) -> None:
+    """Refuse a measurement that is doubted; `kept` says where its record lies, `names` what its
+    labels stand for.
 
     Errors: `edgecc.errors.UnstableError` with every reason.
     """
     if not found:
         return
     reasons = "; ".join(doubt.text for doubt in found)
+    if names and len(names) > 1:
+        reasons += f" ({', '.join(f'{label} is {name}' for label, name in names.items())})"
     hints = dict.fromkeys(doubt.hint for doubt in found)
     raise UnstableError(
         f"the measurement cannot be trusted: {reasons}",

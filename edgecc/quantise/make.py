@@ -9,13 +9,14 @@ network in float32 (7.1 to 10, and DLA).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import onnx_ir as ir
 
 from edgecc.bundle import save_model
+from edgecc.distance import first_samples
 from edgecc.errors import UsageError
 from edgecc.oracle import specs
 from edgecc.planning.evaluate import Evaluation
@@ -27,11 +28,12 @@ from edgecc.quantise.ranges import Channels, ranges, scan
 from edgecc.quantise.sensitivity import choose_kept, sensitivity
 from edgecc.quantise.simulate import as_float16
 from edgecc.quantise.thresholds import Method
-from edgecc.rewrite import Decision
 from edgecc.target import Arrays, Tell
 
 CACHE = "calibration.cache"
 DEFAULT: Method = "mse"
+MOST_RANKED = 32
+"""Samples that layers are ranked on, by the error of the outputs: each takes a run of them."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class QuantWish:
     keep: Sequence[str] = ()
     """The nodes that stay in float."""
     balance: bool = True
+    """Whether convolutions are balanced, where int8 is measured to be better for it."""
     most: float | None = None
     """The loss that is allowed: of the user's metric where there is one, else the relative RMS
     error of the outputs. Layers are taken back to float until it is met."""
@@ -87,19 +90,17 @@ def quantise_model(
     save_model(graph, path)
     tell("the range of every channel")
     channels = scan(path, used)
-    decisions = balance(graph, channels) if wish.balance else []
-    if any(decision.applied for decision in decisions):
-        save_model(graph, path)
-        channels = scan(path, used)
     tell(f"where to cut activations off ({wish.method})")
     known = ranges(path, used, wish.method, channels)
-    work = Work(path, channels, known, Judge(path, held, evaluation), scratch)
-    kept = tuple(wish.keep)
-    ranked: dict[str, float] = {}
+    work = Work(path, channels, known, Judge(path, first_samples(used, MOST_RANKED)), scratch)
+    balanced: list[dict[str, Any]] = []
+    if wish.balance:
+        tell("balance factors")
+        work, balanced = _balanced(graph, work, used, wish.method)
+    work = replace(work, judge=Judge(path, held, evaluation))
+    kept, ranked = tuple(wish.keep), dict[str, float]()
     if wish.most is not None:
-        ranked = sensitivity([n for n in layers(graph) if n not in kept], work.lost, tell)
-        chosen = choose_kept(list(ranked), lambda names: work.lost([*kept, *names]), wish.most)
-        kept += chosen.names
+        ranked, kept = work.keep(layers(graph), kept, wish.most, held, tell)
     tell("int8")
     beside = path if wish.form != "cache" else scratch / path.name
     made = work.quantised(kept, beside.with_suffix(".int8.onnx"))
@@ -110,14 +111,14 @@ def quantise_model(
         "samples": sum(len(next(iter(feed.values()))) for feed in used),
         "layers": len(made.layers),
         "in_float": dict(made.left),
-        "balanced": _told(decisions),
+        "balanced": balanced,
         "accuracy": work.account(made),
         **({"sensitivity": {n: float(f"{d:.3g}") for n, d in ranked.items()}} if ranked else {}),
     }
     return Written(
         path,
         made.path if wish.form != "cache" else None,
-        write_cache(cache, known, wish.release) if wish.form != "qdq" else None,
+        write_cache(cache, work.ranges, wish.release) if wish.form != "qdq" else None,
         kept,
         record,
     )
@@ -141,6 +142,22 @@ class Work:
         """What is lost where these layers are kept."""
         return self.judge.damage(self.quantised(kept, self.scratch / "tried.onnx").path)
 
+    def keep(
+        self,
+        names: Sequence[str],
+        kept: tuple[str, ...],
+        most: float,
+        feeds: Sequence[Arrays],
+        tell: Tell,
+    ) -> tuple[dict[str, float], tuple[str, ...]]:
+        """What each layer loses alone, on some of `feeds`; and which to keep to lose `most`, those
+        in `kept` first.
+        """
+        few = replace(self, judge=Judge(self.model, first_samples(feeds, MOST_RANKED)))
+        ranked = sensitivity([name for name in names if name not in kept], few.lost, tell)
+        chosen = choose_kept(list(ranked), lambda more: self.lost([*kept, *more]), most)
+        return ranked, (*kept, *chosen.names)
+
     def account(self, made: Quantised) -> dict[str, Any]:
         """What float16 and int8 cost, for the report."""
         half = as_float16(self.model, self.scratch / "half.onnx")
@@ -159,9 +176,24 @@ def _check_kept(graph: ir.Model, keep: Sequence[str]) -> None:
         )
 
 
-def _told(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
-    return [
+def _balanced(
+    graph: ir.Model, work: Work, feeds: Sequence[Arrays], method: Method
+) -> tuple[Work, list[dict[str, Any]]]:
+    """Balance `graph` in place and in its file, where that leaves less error on the samples."""
+    trial = graph.clone()
+    applied = [decision for decision in balance(trial, work.channels) if decision.applied]
+    if not applied:
+        return work, []
+    other = save_model(trial, work.scratch / "balanced.onnx")
+    channels = scan(other, feeds)
+    balanced = replace(
+        work, model=other, channels=channels, ranges=ranges(other, feeds, method, channels)
+    )
+    if balanced.lost(()) >= work.lost(()):
+        return work, []
+    balance(graph, work.channels)
+    save_model(graph, work.model)
+    return replace(balanced, model=work.model), [
         {"convolution": d.node, "power": (d.options or {})["power"], "note": d.note}
-        for d in decisions
-        if d.applied
+        for d in applied
     ]

@@ -147,5 +147,6 @@ class _Descent:
 
 def _ir_version(opset: int) -> int:
     """The IR version that came with an opset; not below 4, where initialisers are inputs."""
-    ids = [onnx.helper.make_opsetid("", opset)]
+    known = min(max(opset, 1), onnx.defs.onnx_opset_version())
+    ids = [onnx.helper.make_opsetid("", known)]
     return max(4, int(onnx.helper.find_min_ir_version_for(ids)))

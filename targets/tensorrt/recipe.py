@@ -35,7 +35,9 @@ def legalisation(reads: Release, board: str, *, on_dla: bool) -> str:
         *([] if reads.at_least(8, 0) else ["infer_shapes, pads_to_concat"]),
         *([f"expand_operators(operators={' '.join(lacks)})"] if lacks else []),
         f"lower_opset(opset={reads.opset_max}, reader={reader})",
-        "infer_shapes, narrow_int64, remove_identities, remove_unused, sanitise_names",
+        "infer_shapes, fold_constants, remove_identities, remove_unused",
+        *([] if reads.at_least(10, 0) else ["narrow_int64"]),  # from 10 on it has INT64
+        "sanitise_names, infer_shapes",
     ]
     return ", ".join(steps)
 

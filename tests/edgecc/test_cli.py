@@ -20,7 +20,7 @@ from rich.console import Console
 from edgecc.cli import console, lists
 
 Save = Callable[..., Path]
-VERBS = ("build", "inspect", "explain", "passes", "targets", "verify")
+VERBS = ("build", "inspect", "explain", "passes", "targets", "verify", "power")
 
 
 def edgecc(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -176,10 +176,12 @@ def test_an_error_is_json_too(tmp_path: Path) -> None:
 
 
 def test_a_missing_target_backend_is_a_build_failure(save: Save, tmp_path: Path) -> None:
-    model = save(parse("g (float[1,4] x) => (float[1,4] y) { y = Gelu(x) }", opset=20))
+    pool = "AveragePool <kernel_shape=[2], dilations=[2]>"
+    text = f"g (float[1,1,4] x) => (float[1,1,2] y) {{ y = {pool} (x) }}"
+    model = save(parse(text, opset=20))
     result = edgecc("build", model, "--target", "xavier", cwd=tmp_path)
     assert result.returncode == 5
-    assert "reads opset 17 at most; this model needs 20 (node 'Gelu_y'" in result.stderr
+    assert "reads opset 17 at most; this model needs 20 (node 'AveragePool_y'" in result.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -57,7 +57,7 @@ def cases() -> Iterator[tuple[str, onnx.ModelProto, dict[str, np.ndarray], list[
 
 
 def split_inputs(model: onnx.ModelProto, data: list[Any]) -> dict[str, np.ndarray]:
-    """Make initialisers of whole numbers behind the first input (axes, sizes), as models have it."""
+    """Make initialisers of whole numbers behind the first input (axes, sizes), as models do."""
     feeds, inputs = {}, list(model.graph.input)
     del model.graph.input[:]
     model.ir_version = min(model.ir_version, 10)

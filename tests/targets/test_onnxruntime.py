@@ -52,7 +52,7 @@ def test_the_runner_runs_for_a_time_and_tells_each_run_and_node(bundle: Path) ->
     times_ms = [float(line) for line in (bundle / "times.txt").read_text().splitlines()]
     assert len(times_ms) == report["repeat"] > 1
     assert before < report["start_s"] < report["end_s"] < time.monotonic()
-    assert 0.05 <= report["end_s"] - report["start_s"] < 0.5
+    assert 0.05 <= report["end_s"] - report["start_s"] < 5
     nodes = json.loads((bundle / "nodes.json").read_text())
     assert 0 < sum(node["median_ms"] for node in nodes) < max(times_ms)
     assert all(0 < node["average_ms"] < max(times_ms) for node in nodes)

@@ -44,7 +44,9 @@ def test_every_form_is_asked_for_where_the_release_lacks_the_operator() -> None:
         assert f"lower_opset(opset={opset}, reader=TensorRT {version} of xavier)" in texts[version]
     for text in texts.values():
         catalog.pipeline(text)
-        assert text.endswith("sanitise_names")
+        assert text.endswith("sanitise_names, infer_shapes")
+    assert "narrow_int64" in texts["8.5"]
+    assert "narrow_int64" not in texts["10.3"]
 
 
 def test_a_dla_gets_the_forms_that_it_has_first() -> None:

@@ -45,7 +45,7 @@ def test_runner_runs_for_a_time_and_writes_each_time(bundle: tuple[Path, Artifac
     assert len(times_ms) == report["repeat"] > 1
     assert (min(times_ms), max(times_ms)) == (report["min_ms"], report["max_ms"])
     assert before < report["start_s"] < report["end_s"] < time.monotonic()
-    assert 0.0499 < report["end_s"] - report["start_s"] < 0.2
+    assert 0.0499 < report["end_s"] - report["start_s"] < 5
     least = str(2 * len(times_ms))
     done = run_on_host(folder, *words, "--for", "0.001", "--repeat", least, "--times", str(file))
     assert json.loads(done.stdout)["repeat"] == int(least)

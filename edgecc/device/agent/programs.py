@@ -44,7 +44,7 @@ def run(guard, argv, folder, timeout_s, look=lambda: None):
                 end_group(process)
                 guard.ended(process.pid)
         if code is None:
-            text = "{} was not done after {:.0f} s and was ended"
+            text = "{} was not done after {:.1f} s and was ended"
             raise SessionError(4, text.format(os.path.basename(argv[0]), timeout_s))
         return Ended(code, _text(output), _text(errors), usage.ru_maxrss / 1024.0)
 

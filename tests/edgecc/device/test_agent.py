@@ -271,7 +271,7 @@ def test_without_python_a_compiled_runner_is_timed(
     ]
     times = [event for event in events if event["event"] == "times"][1]
     assert (times["bundle"], times["round"], times["kind"]) == ("A", 1, "latency")
-    assert 2 <= min(times["times_ms"]) < 4
+    assert 2 <= min(times["times_ms"]) < 50
     with pytest.raises(DeviceError, match=r"no Python 3\.6 to make up an input: x"):
         list(Remote(bare()).measure({**given, "inputs": None}))
     place = bundle(tmp_path / "B", run="python3 tvm/run.py")

@@ -124,3 +124,11 @@ def test_work_of_the_cpu_is_no_load_where_loads_are_the_gpus(tmp_path: Path) -> 
     log = power_log.read(path)
     found = phases.find(power_log.series(log), meter(log.rails, BOARDS))
     assert found == Phases(((20, 49), (80, 109)), "GPU", 0)
+
+
+def test_a_restless_board_in_idle_has_no_load(tmp_path: Path) -> None:
+    drawn = Drawn([(30, 20, 1.2), (90, 15, 1.0)], 140, gpu_busy=False)
+    loads, _ = found(drawn, tmp_path)
+    assert loads.loads == ()
+    loads, _ = found(changed(drawn, gpu_busy=True), tmp_path)
+    assert len(loads.loads) == 2

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import onnx_ir as ir
@@ -11,6 +12,7 @@ from edgecc.measure import prices
 from edgecc.measure.layers import Graph
 from edgecc.measure.prices import Place
 from edgecc.measure.profile import rows, times_by_node
+from edgecc.measure.record import Record
 from edgecc.planning.measured import PriceTable
 from edgecc.planning.prices import signature
 
@@ -98,12 +100,15 @@ def test_prices_are_of_one_sample_and_of_the_middle_of_those_alike(graph: Graph)
 
 def place(mode: str = "MAXN") -> Place:
     state = {"mode": {"id": 0, "name": mode}, "gpu": {"min_hz": 1e9, "max_hz": 1e9, "cur_hz": 1e9}}
-    identity = {
-        "l4t": "35.4.1",
-        "tensorrt": "8.5.2",
-        "cpus": [{"implementer": "0x4e", "part": "0x004"}],
-    }
-    return Place.of("xavier", "tensorrt", identity, state)
+    cpus = [{"implementer": "0x4e", "part": "0x004"}]
+    identity = {"l4t": "35.4.1", "tensorrt": "8.5.2", "cpus": cpus}
+    told = [
+        {"event": "start", "schema_version": 1, "job": {"threads": None}},
+        {"event": "identity", "identity": identity},
+        {"event": "state", "when": "pinned", "state": state},
+    ]
+    record = Record.parse(map(json.dumps, told))
+    return Place.of("xavier", "tensorrt", record, {"engine": {"precision": "fp16"}})
 
 
 def test_a_table_grows_and_newer_prices_take_the_place_of_older(graph: Graph) -> None:
@@ -119,7 +124,7 @@ def test_a_table_grows_and_newer_prices_take_the_place_of_older(graph: Graph) ->
     table = PriceTable.read(path)
     assert [entry.latency_ms for entry in table.entries] == [1.0, 0.5]
     assert table.versions == {"l4t": "35.4.1", "tensorrt": "8.5.2", "cpu": "0x4e:0x004"}
-    assert table.clocks == {"mode": "MAXN", "GPU MHz": 1000.0}
+    assert table.clocks == {"mode": "MAXN", "precision": "fp16", "GPU MHz": 1000.0}
     assert prices.found("xavier", "tvm") is None
     assert prices.found("xavier-nx", "tensorrt") is None
 

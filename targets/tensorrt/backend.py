@@ -95,7 +95,7 @@ class TensorrtBackend(Backend):
         release = versions.release(self._settled(target).wish.tensorrt or "")
         refuse(check.check(model, release), f"{target.name} runs {release}")
         if "int8" not in _engine(target).precisions:
-            refuse(check.quantised(model), f"{target.name}'s GPU")
+            refuse(check.quantised(model), f"{target.name} has a GPU")
 
     def build(
         self, model: Path, target: Target, folder: Path, tell: Tell = lambda text: None

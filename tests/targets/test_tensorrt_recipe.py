@@ -101,7 +101,7 @@ def test_pairs_of_the_networks_own_ask_for_int8(wished: str, built: str, tmp_pat
 
 def test_a_board_without_int8_refuses_them(tmp_path: Path) -> None:
     model = pairs(tmp_path / "model.onnx")
-    with pytest.raises(BuildError, match="nano's GPU, which has no INT8; this network is"):
+    with pytest.raises(BuildError, match="nano has a GPU, which has no INT8; this network is"):
         TensorrtBackend().refuse(model, catalog.target("nano"))
     TensorrtBackend().refuse(model, catalog.target("xavier"))
 

@@ -56,7 +56,8 @@ def _sentence(of: Energy) -> str:
     words += f" at {of.power_mw[TOTAL] / 1e3:.3g} W"
     if of.marginal_mj is not None and of.marginal_uncertainty_mj is not None and of.idle_mw:
         words += (
-            f"; above the {of.idle_mw[TOTAL] / 1e3:.3g} W of idling {of.marginal_mj[TOTAL]:.4g}"
+            f"; above the {of.idle_mw[TOTAL] / 1e3:.3g} W of idling "
+            f"{round(of.marginal_mj[TOTAL], 6):.4g}"
         )
         words += f" mJ (within {of.marginal_uncertainty_mj[TOTAL]:.2g})"
     parts = [f"{name} {mj:.3g}" for name, mj in of.energy_mj.items() if name != TOTAL]

@@ -80,6 +80,7 @@ class Measurement:
                     "runner": runners.get(label),
                     "latency": found.to_json(),
                     "compute": of.to_json() if (of := self.compute.get(label)) else None,
+                    "memory_peak_mb": _memory_peak_mb(self.record, label),
                 }
                 for label, found in self.latency.items()
             },
@@ -165,6 +166,12 @@ def _notes(found: Measurement) -> Iterator[str]:
     end = record.first("end") or {}
     if end.get("restored") is False:
         yield "the device was not put back as it was: see 'edgecc-device restore' there"
+
+
+def _memory_peak_mb(record: Record, label: str) -> float | None:
+    """The most that a bundle's runner had of the memory, where the agent tells it."""
+    phases = [phase for phase in record.of("phase") if phase.get("bundle") == label]
+    return max((mb for of in phases if (mb := of.get("peak_rss_mb"))), default=None)
 
 
 def _hottest(record: Record) -> float | None:

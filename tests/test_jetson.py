@@ -321,7 +321,12 @@ def test_ctrl_c(user: User) -> None:
     line = [sys.executable, "-m", "edgecc", "bench", "small", "--device", "jetson"]
     line += ["--mode", "MAXN", "--rounds", "3", "--seconds", "60"]
     with subprocess.Popen(
-        line, cwd=user.home, env=user.environment, stderr=subprocess.PIPE, text=True
+        line,
+        cwd=user.home,
+        env=user.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as at a prompt
     ) as running:
         ends = time.monotonic() + 240
         while time.monotonic() < ends and running.poll() is None:

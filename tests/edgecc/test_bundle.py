@@ -30,6 +30,8 @@ def test_the_folder_and_its_manifest(built: Path, tmp_path: Path) -> None:
         "plan.json",
         "report.json",
         "manifest.json",
+        "device.json",
+        "edgecc-device",
         "onnxruntime/run.py",
     }
     manifest = json.loads((built / "manifest.json").read_text())

@@ -53,7 +53,10 @@ def verb(function: Verb[P]) -> Verb[P]:
         except EdgeccError as error:
             _fail(error, as_json=bool(options.get("as_json")))
         except KeyboardInterrupt as error:  # one that says more where something is kept
-            stderr().print(f"edgecc: interrupted; {str(error) or 'nothing was left behind'}")
+            message = f"interrupted; {str(error) or 'nothing was left behind'}"
+            stderr().print(f"edgecc: {message}")
+            if options.get("as_json"):
+                _show_error("Interrupted", message, None, INTERRUPTED)
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # the reader of stdout left, as `| head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -89,10 +92,14 @@ def _fail(error: EdgeccError, *, as_json: bool) -> None:
     """Tell of a failure and leave with its exit code."""
     stderr().print(f"edgecc: {error}")
     if as_json:
-        kind = type(error).__name__
-        told = {"kind": kind, "message": error.message, "hint": error.hint}
-        show_json({"error": {**told, "exit_code": error.exit_code}})
+        _show_error(type(error).__name__, error.message, error.hint, error.exit_code)
     raise typer.Exit(error.exit_code)
+
+
+def _show_error(kind: str, message: str, hint: str | None, exit_code: int) -> None:
+    """Print why there is no result, as JSON."""
+    told = {"kind": kind, "message": message, "hint": hint, "exit_code": exit_code}
+    show_json({"error": told})
 
 
 class Interruption:

@@ -22,6 +22,14 @@ FILE = "devices.toml"
 LOCAL = "local"
 EXAMPLE = 'as in: [xavier-1] then url = "ssh://nvidia@192.168.1.7" and target = "xavier"'
 
+WRONG = {
+    "missing": "it is not there",
+    "string_pattern_mismatch": "it is neither local nor ssh://user@host",
+    "extra_forbidden": "there is no such field; there are url, target, ssh_config, python, note",
+    "model_type": "it is no table",
+}
+"""What is wrong with a device of the file, by pydantic's names."""
+
 
 class Device(BaseModel):
     """One device of `devices.toml`; its name heads the table."""
@@ -30,7 +38,7 @@ class Device(BaseModel):
 
     url: str = Field(pattern=r"^(local$|ssh://)")
     target: str | None = None
-    """The board that it is, as in `edgecc boards`."""
+    """The board that it is, as in `edgecc targets`."""
     ssh_config: Path | None = None
     """Another configuration of ssh than ~/.ssh/config."""
     python: str | None = None
@@ -68,7 +76,8 @@ def _device(path: Path, name: str, table: object) -> Device:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         about = f"{path}: device {name}" + (f", {field}" if field else "")
-        raise UsageError(f"{about}: {first['msg']}", hint=EXAMPLE) from None
+        told = WRONG.get(first["type"], first["msg"])
+        raise UsageError(f"{about}: {told}", hint=EXAMPLE) from None
 
 
 def connect(text: str, path: Path | None = None) -> Transport:

@@ -21,14 +21,25 @@ if TYPE_CHECKING:
 LOOK_S = 60.0
 SLOWEST_BYTES_PER_S = 100_000.0
 """A link that moves less is as good as lost."""
-SPACE = "make room on the device, or give another folder"
+SPACE = "make room on the device: what edgecc keeps there is in ~/.cache/edgecc"
 
 
 def push(
     transport: Transport, local: Path, remote: str, tell: Tell, without: Collection[str]
 ) -> None:
-    """See `Transport.push`."""
+    """See `Transport.push`. Of what a full disk did not take, nothing stays there."""
     place = _absolute(transport, remote)
+    try:
+        _push(transport, local, place, tell, without)
+    except DeviceError as error:
+        if error.hint == SPACE:
+            _sh(transport, f"rm -rf {_q(place)}.*.part*")
+        raise
+
+
+def _push(
+    transport: Transport, local: Path, place: str, tell: Tell, without: Collection[str]
+) -> None:
     if local.is_dir():
         here = {
             path.relative_to(local).as_posix(): path

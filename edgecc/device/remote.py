@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Generator, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgecc.device import pack, shell
@@ -18,6 +18,16 @@ Event = dict[str, Any]
 CACHE = ".cache/edgecc"
 TRACE = "trace"
 """The folder of a bundle with what was measured, here and there: each side has its own."""
+KEPT = {"bundles": 10, "agent": 3}
+"""How many of them stay on a device, those used last; and all that were used within a day."""
+SWEEP = """
+touch "$1" "$2"; cd "$3" || exit; shift 3
+for each; do
+    ls -1t "${each% *}" | tail -n +$((${each#* } + 1)) | while IFS= read -r old; do
+        find "${each% *}/$old" -prune -mtime +0 -exec rm -rf {} +
+    done
+done
+"""
 RESTORES_S = 45.0
 """What the agent has to put everything back when it is asked to end."""
 SILENT_BUILD_S = 900.0
@@ -56,9 +66,10 @@ class Remote:
         key = hashlib.sha256(manifest.read_bytes()).hexdigest()[:16]
         place = f"{self._cache()}/bundles/{key}"
         self.transport.push(bundle, place, self._tell, without=(TRACE,))
+        self._sweep(place)
         return place
 
-    def build(self, folder: str) -> Iterator[Event]:
+    def build(self, folder: str) -> Generator[Event, None, None]:
         """Build the engine of a bundle there; yield what the agent tells while it does.
 
         Errors: `BuildError`, after its event; `DeviceError` for a lost or silent device.
@@ -67,7 +78,7 @@ class Remote:
         with self.transport.stream(argv, timeout_s=BUILD_S, stall_s=SILENT_BUILD_S) as stream:
             yield from self._events(stream, last="engine")
 
-    def measure(self, job: dict[str, Any]) -> Iterator[Event]:
+    def measure(self, job: dict[str, Any]) -> Generator[Event, None, None]:
         """Run a job there, its bundles named by paths of the device; yield what the agent tells.
 
         Ctrl-C ends the session on the device in order: what it still tells is yielded, then
@@ -160,6 +171,12 @@ class Remote:
                 self.transport.push(file, place)
             self._agent = [python, place]
         return self._agent
+
+    def _sweep(self, used: str) -> None:
+        """Mark what is used, and remove the bundles and agents that nobody used for long."""
+        agent = str(PurePosixPath(self._agent[1]).parent) if self._agent else used
+        words = [used, agent, self._cache(), *(f"{name} {count}" for name, count in KEPT.items())]
+        self.transport.run(["sh", "-c", SWEEP, "sh", *words], timeout_s=2 * QUICK_S, check=False)
 
     def _cache(self) -> str:
         if self._home is None:

@@ -80,6 +80,7 @@ class Measurement:
                     "runner": runners.get(label),
                     "latency": found.to_json(),
                     "compute": of.to_json() if (of := self.compute.get(label)) else None,
+                    "memory_peak_mb": _memory_peak_mb(self.record, label),
                 }
                 for label, found in self.latency.items()
             },
@@ -148,11 +149,12 @@ def _notes(found: Measurement) -> Iterator[str]:
             whys = "; ".join(str(step.get("why")) for step in steps[1:])
             yield f"an engine took {len(steps)} builds: {whys}"
     for label, of in found.latency.items():
+        told = record.called(label)
         if of.samples < 100:
-            yield f"the 99th percentile of {label} is one of {of.samples} runs"
+            yield f"the 99th percentile of {told} is one of {of.samples} runs"
         if of.cov > 2 * max(of.spread, 0.01):
             yield (
-                f"{label} has outliers: up to {of.max_ms / of.median_ms:.1f} times the median "
+                f"{told} has outliers: up to {of.max_ms / of.median_ms:.1f} times the median "
                 f"(coefficient of variation {of.cov:.1%}, without them {of.spread:.1%})"
             )
     during = [state.state for state in record.states if state.during]
@@ -165,6 +167,12 @@ def _notes(found: Measurement) -> Iterator[str]:
     end = record.first("end") or {}
     if end.get("restored") is False:
         yield "the device was not put back as it was: see 'edgecc-device restore' there"
+
+
+def _memory_peak_mb(record: Record, label: str) -> float | None:
+    """The most that a bundle's runner had of the memory, where the agent tells it."""
+    phases = [phase for phase in record.of("phase") if phase.get("bundle") == label]
+    return max((mb for of in phases if (mb := of.get("peak_rss_mb"))), default=None)
 
 
 def _hottest(record: Record) -> float | None:

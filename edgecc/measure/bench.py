@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -43,11 +43,15 @@ class Wish:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or self.seconds <= 0 or (self.threads is not None and self.threads < 1):
+        energy_s = 1.0 if self.energy_s is None else self.energy_s
+        if self.rounds < 1 or not all(0 < s < math.inf for s in (self.seconds, energy_s)):
             raise UsageError(
-                f"{self.rounds} rounds of {self.seconds:g} s measure nothing",
-                hint="--rounds 5 --seconds 5",
+                f"{self.rounds} rounds of {self.seconds:g} s, and {energy_s:g} s under the "
+                "sensors, measure nothing",
+                hint="--rounds 5 --seconds 5; --no-energy leaves the sensors out",
             )
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"{self.threads} threads run nothing", hint="--threads 1")
 
     def job(
         self,
@@ -124,7 +128,7 @@ def measure(found: Entrants, home: Path, device: str, wish: Wish, tell: Tell) ->
         trace = Trace.new(home)
         trace.keep_environment(_environment(found, device, identity, hidden))
         job = wish.job(places, mode, found.shapes, energy=not hidden)
-        with Recorder(trace) as recorder, _kept(trace):
+        with _kept(trace), Recorder(trace) as recorder:
             for label, candidate in bundles.items():
                 if candidate.backend == "tensorrt":
                     tell(f"building the engine of {candidate.name}")
@@ -155,12 +159,15 @@ def _sent(candidate: Candidate, remote: Remote) -> str:
         return remote.put(files)
 
 
-def _follow(events: Iterable[Event], keep: Callable[[Event], None], tell: Tell) -> None:
-    """Keep events as they come, and tell what the device is at."""
-    for event in events:
-        keep(event)
-        if said := progress_line(event):
-            tell(said)
+def _follow(
+    events: Generator[Event, None, None], keep: Callable[[Event], None], tell: Tell
+) -> None:
+    """Keep events as they come, and tell what the device is at; where that fails, it ends there."""
+    with contextlib.closing(events):
+        for event in events:
+            keep(event)
+            if said := progress_line(event):
+                tell(said)
 
 
 def progress_line(event: Event) -> str | None:

@@ -45,6 +45,7 @@ def bring(folder: Path, record: Path, limits: Limits) -> Conclusion:
             "identity": read.identity,
             "imported_from": str(record.resolve()),
             "bundles": {label: candidate.describe()},
+            "notes": list(candidate.assumed),
         }
     )
     return conclude(trace, {label: folder}, board, limits)

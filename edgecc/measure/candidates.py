@@ -79,6 +79,14 @@ class Candidate:
             "engine": self.device.get("engine"),
         }
 
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """What open sizes of its inputs were taken for."""
+        assumed = self.report["shapes"]["assumed"]
+        return tuple(
+            f"input '{name}' has open sizes; measured with {told}" for name, told in assumed.items()
+        )
+
     @contextlib.contextmanager
     def as_built(self) -> Iterator[Path]:
         """Yield a folder of links to what was built, without what was measured since."""
@@ -125,7 +133,7 @@ def entrants(folder: Path, against: Path | None, tell: Tell) -> Iterator[Entrant
     """
     own = Candidate.read(folder)
     if against is None:
-        yield Entrants({"A": own}, _assumed(own))
+        yield Entrants({"A": own}, own.assumed)
     elif against.is_dir():
         baseline = Candidate.read(against)
         yield Entrants({"A": _apart(baseline, own), "B": own}, _differences(baseline, own))
@@ -137,17 +145,9 @@ def entrants(folder: Path, against: Path | None, tell: Tell) -> Iterator[Entrant
         raise UsageError(f"there is no model or bundle {against}", hint="--against MODEL.onnx")
 
 
-def _assumed(own: Candidate) -> tuple[str, ...]:
-    """What open sizes were taken for."""
-    assumed = own.report["shapes"]["assumed"]
-    return tuple(
-        f"input '{n}' has open sizes; measured where {told}" for n, told in assumed.items()
-    )
-
-
 def _differences(baseline: Candidate, own: Candidate) -> tuple[str, ...]:
     """In what, besides the rewrite, a baseline differs from the bundle."""
-    notes = [*_assumed(own)]
+    notes = [*own.assumed]
     if baseline.report["model"]["sha256"] != own.report["model"]["sha256"]:
         notes.append(f"{own.name} and {baseline.name} are not made from the same model")
     for what in ("backend", "target"):

@@ -28,7 +28,7 @@ def energies(record: Record, target: str) -> tuple[dict[str, Energy], list[str]]
         try:
             found[label] = energy(record.events, label, boards, target)
         except UnstableError as error:
-            notes.append(f"no energy of {label}: {error.message}")
+            notes.append(f"no energy of {record.called(label)}: {error.message}")
     return found, notes
 
 

@@ -109,7 +109,7 @@ def on_each(
                 fleet.traces.append((board, result))
                 tell(f"{board} is done")
                 continue
-            fleet.losses.append(Loss(board, str(result)))
+            fleet.losses.append(Loss(board, result.message))
             alive = [name for name in alive if name != board]
             if not alive:
                 raise DeviceError(

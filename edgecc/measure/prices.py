@@ -15,6 +15,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from edgecc.measure.profile import Row, rows, times_by_node
 from edgecc.measure.record import Record
 from edgecc.planning.measured import Entry, PriceTable
 from edgecc.planning.prices import Prices, signature
+
+MADE_BY = {"tvm": "apache-tvm", "onnxruntime": "onnxruntime"}
+"""What a backend is called as a package, where its version here decides how long a layer takes."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,15 @@ class Place:
         decides how long a layer takes.
         """
         identity = record.identity
-        parts = sorted({f"{cpu.get('implementer')}:{cpu.get('part')}" for cpu in _cpus(identity)})
+        parts = sorted(
+            {
+                f"{cpu.get('implementer')}:{part}"
+                for cpu in _cpus(identity)
+                if (part := cpu.get("part"))
+            }
+        )
         told = {
-            backend: (described.get("versions") or {}).get(backend),
+            backend: (described.get("versions") or {}).get(MADE_BY.get(backend)),
             "l4t": identity.get("l4t"),
             "tensorrt": identity.get("tensorrt"),
             "module": identity.get("module") or identity.get("model"),
@@ -128,14 +138,29 @@ def keep(place: Place, entries: Iterable[Entry]) -> Path | None:
 
 
 def found(board: str, backend: str) -> Path | None:
-    """Return the table that was added to last for a board and a backend, None where none was."""
+    """Return the table that was added to last for a board and a backend, None where none was.
+
+    What another version of the backend took, or other threads than a runner's own, tells nothing
+    of what is built now: such tables do not count.
+    """
     dated = []
     for path in folder().glob(f"{board}-{backend}-*.json"):
         with contextlib.suppress(OSError, UsageError):
             table = PriceTable.read(path)
-            if (table.board, table.backend) == (board, backend):
+            if (table.board, table.backend) == (board, backend) and _holds(table):
                 dated.append((path.stat().st_mtime_ns, path))
     return max(dated)[1] if dated else None
+
+
+def _holds(table: PriceTable) -> bool:
+    """Whether what is built now would run as what was measured did."""
+    if "threads" in table.clocks:
+        return False
+    try:
+        here = version(MADE_BY[table.backend])
+    except (KeyError, PackageNotFoundError):  # the board's own decides
+        return True
+    return table.versions.get(table.backend) in (None, here)
 
 
 def compared(

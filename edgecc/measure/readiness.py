@@ -62,7 +62,11 @@ class Found:
         if self.identity is None:
             return []
         board = catalog.targets().get(self.target or "")
-        return list(lacks(self.identity, board))
+        found = list(lacks(self.identity, board))
+        if self.target and board is None:
+            what = f"there is no target '{self.target}', which devices.toml says that it is"
+            found.insert(0, Lack(what, "--devices all leaves it out: see 'edgecc targets'", None))
+        return found
 
 
 def look(devices: Mapping[str, Device]) -> list[Found]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgecc.errors import UnstableError
+from edgecc.errors import UnstableError, UsageError
 from edgecc.measure.clocks import moved, pinned_that_moved
 from edgecc.measure.record import Record
 from edgecc.measure.statistics import latency
@@ -35,7 +35,7 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on a measurement is doubted."""
+    """From where on a measurement is doubted. Errors: `edgecc.errors.UsageError`."""
 
     spread: float = 0.05
     """Of a bundle's runs, as a coefficient of variation that a few outliers do not move. trtexec
@@ -48,6 +48,12 @@ class Limits:
     hot_c: float = 95.0
     """Jetsons and Raspberry Pis slow down from 80 to 97 degrees by themselves, which the clocks
     tell; from here on every board does."""
+
+    def __post_init__(self) -> None:
+        if not self.spread > 0:
+            raise UsageError(
+                f"runs cannot vary by {self.spread:g} at most", hint="--spread 0.05 is the default"
+            )
 
     @property
     def drift(self) -> float:
@@ -144,12 +150,12 @@ def _throttling(record: Record, limits: Limits) -> Iterator[Doubt]:
 
 def _enough(record: Record, limits: Limits) -> Iterator[Doubt]:
     for bundle in record.bundles:
-        rounds = record.rounds(bundle)
+        rounds, told = record.rounds(bundle), record.called(bundle)
         count = sum(map(len, rounds.values()))
         if count < limits.samples:
             yield Doubt(
                 "samples",
-                f"{bundle} has {count} runs, and {limits.samples} are the least",
+                f"{told} has {count} runs, and {limits.samples} are the least",
                 "give it longer: --seconds, --rounds",
             )
     several = record.bundles[1:] and record.bundles
@@ -167,28 +173,28 @@ def _steady(record: Record, limits: Limits) -> Iterator[Doubt]:
     quiet = "see that nothing else runs there and that clocks are pinned (as root), or allow more "
     quiet += "with --spread"
     for bundle in record.bundles:
-        rounds = record.rounds(bundle)
+        rounds, told = record.rounds(bundle), record.called(bundle)
         if not rounds:
             continue
         found = latency(rounds)
         if found.spread > limits.spread:
             yield Doubt(
                 "spread",
-                f"the runs of {bundle} vary by {found.spread:.1%}, and {limits.spread:.1%} is the "
+                f"the runs of {told} vary by {found.spread:.1%}, and {limits.spread:.1%} is the "
                 "most",
                 quiet,
             )
         if found.drift > limits.drift:
             yield Doubt(
                 "drift",
-                f"the rounds of {bundle} lie {found.drift:.1%} apart, and {limits.drift:.1%} is "
+                f"the rounds of {told} lie {found.drift:.1%} apart, and {limits.drift:.1%} is "
                 "the most",
                 quiet,
             )
         if abs(found.trend) > limits.drift:
             yield Doubt(
                 "trend",
-                f"inside a round {bundle} gets {'slower' if found.trend > 0 else 'faster'} by "
+                f"inside a round {told} gets {'slower' if found.trend > 0 else 'faster'} by "
                 f"{abs(found.trend):.1%}: it is not warm, or it heats up",
                 quiet,
             )
@@ -202,6 +208,7 @@ def _shapes(record: Record, shapes: Shapes) -> Iterator[Doubt]:
             asked = shapes.get(times.bundle, {}).get(name)
             if asked is None or (times.bundle, name) in told:
                 continue
+            asked = _sized(asked, (record.job.get("shapes") or {}).get(name))
             fits = len(asked) == len(bound) and all(
                 a in (None, b) for a, b in zip(asked, bound, strict=True)
             )
@@ -210,9 +217,16 @@ def _shapes(record: Record, shapes: Shapes) -> Iterator[Doubt]:
                 sizes = ["x".join("?" if s is None else str(s) for s in x) for x in (bound, asked)]
                 yield Doubt(
                     "shapes",
-                    f"the input {name} of {times.bundle} was run as {sizes[0]}, not {sizes[1]}",
+                    f"the input {name} of {record.called(times.bundle)} was run as {sizes[0]}, "
+                    f"not {sizes[1]}",
                     "fix the sizes with --shape when building",
                 )
+
+
+def _sized(built: Sequence[int | None], asked: Any) -> list[int | None]:
+    """The sizes that were built for; where they are open, those that the device was told."""
+    told = asked if isinstance(asked, list) and len(asked) == len(built) else [None] * len(built)
+    return [of if size is None else size for size, of in zip(built, told, strict=True)]
 
 
 CHECKS: tuple[Callable[[Record, Limits], Iterator[Doubt]], ...] = (

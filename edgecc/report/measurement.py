@@ -122,6 +122,8 @@ def _conclusions(found: Record) -> Iterator[str]:
     for bundle in found["bundles"].values():
         if energy := bundle.get("energy"):
             yield f"{bundle['name']}: {energy['text']}"
+        if peak := bundle.get("memory_peak_mb"):
+            yield f"{bundle['name']}: at most {peak:.0f} MB of memory"
 
 
 def ratio_line(found: Record, names: Sequence[str], what: str = "time") -> str:

@@ -153,6 +153,10 @@ def test_a_plan_takes_measured_prices_unless_told_otherwise(folder: Path, tmp_pa
     [
         (("--device", "toaster"), 2, "there is no device named 'toaster'"),
         (("--rounds", "0"), 2, "measure nothing"),
+        (("--seconds", "nan"), 2, "measure nothing"),
+        (("--energy-seconds", "-3"), 2, "and -3 s under the sensors, measure nothing"),
+        (("--spread", "-1"), 2, "runs cannot vary by -1 at most"),
+        (("--threads", "0"), 2, "0 threads run nothing"),
         (("--mode", "MAXN"), 2, "host has no power mode 'MAXN'"),
         (("--against", "nowhere.onnx"), 2, "no model or bundle nowhere.onnx"),
         (("--devices", "all"), 2, 'no device with target = "host"'),
@@ -184,6 +188,7 @@ def test_a_bundle_and_its_original_are_measured_here(folder: Path, tmp_path: Pat
     assert found["ratio"]["rounds"] == 3
     assert found["bundles"]["A"]["name"] == "net.onnx"
     assert found["bundles"]["B"]["latency"]["samples"] >= 50
+    assert found["bundles"]["B"]["memory_peak_mb"] > 5
     assert {row["kind"] for row in found["layers"]["B"]} >= {"operators"}
     assert Path(found["folder"], "record.jsonl").is_file()
     bundle.check(folder)
@@ -192,16 +197,25 @@ def test_a_bundle_and_its_original_are_measured_here(folder: Path, tmp_path: Pat
 @pytest.mark.slow
 def test_an_interrupted_measurement_leaves_its_record(folder: Path) -> None:
     line = [sys.executable, "-m", "edgecc", "bench", str(folder), "--seconds", "5", "--no-pin"]
-    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as running:
+    with subprocess.Popen(
+        [*line, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    ) as running:
         for _ in range(600):
             if any("times" in p.read_text() for p in (folder / "trace").glob("*/record.jsonl")):
                 break
             time.sleep(0.1)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=120)
+        told, said = running.communicate(timeout=120)
     assert running.returncode == 130
     (record,) = (folder / "trace").glob("*/record.jsonl")
     assert f"what was recorded so far: {record}" in said
+    error = json.loads(told)["error"]
+    assert (error["kind"], error["exit_code"]) == ("Interrupted", 130)
+    assert str(record) in error["message"]
     assert "Traceback" not in said
 
 
@@ -221,6 +235,7 @@ def test_a_board_that_drops_out_leaves_its_turn_to_another(
     assert found["ratio"]["verdict"] == "same"
     (loss,) = [note for note in found["notes"] if "dropped out" in note]
     assert loss.startswith("gone dropped out")
+    assert "\n" not in loss
     environment = json.loads(Path(found["folder"], "environment.json").read_text())
     assert [each["board"] for each in environment["boards"]] == ["here", "here"]
 
@@ -246,3 +261,22 @@ def test_a_device_takes_a_budget_that_it_can_measure(tmp_path: Path) -> None:
     result = edgecc("build", tmp_path / "net.onnx", "--macs", "0.5", "--device", "local")
     assert result.exit_code == 2
     assert "no budget to meet on the device" in words(result.stderr)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told_with_what_was_recorded_so_far(folder: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    words_ = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if subprocess.run(words_, capture_output=True, check=False).returncode:
+        pytest.skip("needs to mount a small file system")
+    try:
+        shutil.copytree(folder, disk / "net")
+        free = shutil.disk_usage(disk).free
+        (disk / "filler").write_bytes(b"x" * (free - 20_000))
+        result = edgecc("bench", disk / "net", "--rounds", "1", "--no-pin", "--no-profile", *LOUD)
+        assert result.exit_code == 1
+        assert "cannot write" in words(result.stderr)
+        assert "what was recorded so far" in words(result.stderr)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

@@ -237,40 +237,6 @@ def test_a_bundle_goes_there_once(sshd: Sshd, ssh: Ssh, board: Board, a: Path) -
     assert events[-1]["ok"] is True
 
 
-@pytest.fixture
-def full(tmp_path: Path) -> Iterator[Path]:
-    """A file system on which nothing has room."""
-    folder = tmp_path / "full"
-    folder.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
-    if subprocess.run(words, capture_output=True, check=False).returncode:
-        pytest.skip("needs to mount a small file system")
-    with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as stream:
-        while True:
-            stream.write(b"x" * 4096)
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk_ends_the_record_and_not_the_session(
-    remote: Remote, full: Path, a: Path
-) -> None:
-    events = list(remote.measure(job(bundles={"A": str(a)}, record=str(full / "record.jsonl"))))
-    (note,) = [event["text"] for event in events if event["event"] == "note"]
-    assert note == "the record on the device ends here: No space left on device"
-    assert events[-1]["ok"] is True
-
-
-def test_without_a_journal_nothing_is_changed(
-    remote: Remote, board: Board, full: Path, a: Path
-) -> None:
-    (board.root / "var/tmp").rmdir()
-    (board.root / "var/tmp").symlink_to(full)
-    with pytest.raises(DeviceError, match="cannot be written, so nothing is changed: No space"):
-        list(remote.measure(job(bundles={"A": str(a)})))
-    assert board.log() == []
-
-
 def test_an_ordinary_user_measures_what_they_may(board: Board, a: Path, tmp_path: Path) -> None:
     place = tmp_path
     while place != Path("/tmp"):  # pytest's folders are their owner's alone

@@ -23,3 +23,11 @@ def test_an_engine_that_is_not_as_asked_is_told() -> None:
     assert [note for note in found.notes if "engine" in note] == [
         "an engine took 2 builds: no implementation for conv in fp16: kept in fp32"
     ]
+
+
+def test_a_bundle_that_is_measured_alone_needs_no_label() -> None:
+    told = map(json.dumps, events(rounds(0, factors=(1.0,), count=1, runs=40)))
+    found = analyse(Record.parse(told), {}, Limits())
+    assert [doubt.text for doubt in found.doubts] == [
+        "the bundle has 40 runs, and 50 are the least"
+    ]

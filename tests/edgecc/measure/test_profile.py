@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import onnx_ir as ir
@@ -134,6 +135,31 @@ def test_other_clocks_have_a_table_of_their_own_and_the_last_one_counts(graph: G
     first, second = prices.keep(place(), entries), prices.keep(place("MODE_15W"), entries)
     assert first != second
     assert prices.found("xavier", "tensorrt") == second
+
+
+@pytest.mark.parametrize(
+    ("threads", "built_by", "counts"),
+    [(None, version("onnxruntime"), True), (None, "1.0.0", False), (1, None, False)],
+)
+def test_prices_of_another_version_or_of_other_threads_do_not_count(
+    graph: Graph, threads: int | None, built_by: str | None, counts: bool
+) -> None:
+    start = {"event": "start", "schema_version": 1, "job": {"threads": threads}}
+    record = Record.parse([json.dumps(start)])
+    described = {"versions": {"onnxruntime": built_by or version("onnxruntime")}}
+    entries = prices.measured_entries([{"name": "conv1", "median_ms": 4.0}], graph)
+    path = prices.keep(Place.of("host", "onnxruntime", record, described), entries)
+    assert prices.found("host", "onnxruntime") == (path if counts else None)
+
+
+def test_tvm_is_known_by_its_package_and_a_cpu_without_a_number_by_nothing() -> None:
+    told = [
+        {"event": "start", "schema_version": 1, "job": {}},
+        {"event": "identity", "identity": {"cpus": [{"cpu": 0}]}},
+    ]
+    record = Record.parse(map(json.dumps, told))
+    place = Place.of("rpi4", "tvm", record, {"versions": {"apache-tvm": "0.27"}})
+    assert place.versions == {"tvm": "0.27"}
 
 
 def test_a_damaged_table_is_passed_over_and_written_anew(graph: Graph) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from edgecc import catalog
 from edgecc.device.connect import Device
-from edgecc.measure.readiness import lacks, look
+from edgecc.measure.readiness import Found, lacks, look
 
 WELL: dict[str, Any] = {
     "python": "3.8.10",
@@ -60,6 +60,12 @@ def test_a_user_without_root() -> None:
     ((what, command),) = lacking(root=False)
     assert "not root and has no sudo" in what
     assert command is not None
+
+
+def test_a_target_that_does_not_exist_is_told() -> None:
+    found = Found("a", "local", "xaviar", WELL, None)
+    assert found.lacks[0].what.startswith("there is no target 'xaviar'")
+    assert Found("a", "local", None, WELL, None).lacks == []
 
 
 def test_a_device_that_does_not_answer_says_why() -> None:

@@ -143,6 +143,19 @@ def test_open_sizes_that_were_taken_for_one() -> None:
     assert found(given, shapes={"B": {"x": [1, 3, 1, 1]}}) == []
 
 
+def test_open_sizes_that_are_not_those_that_the_device_was_told() -> None:
+    given = told()
+    given[0]["job"]["shapes"] = {"x": [8, 3, 224, 224]}
+    for event in given:
+        if event["event"] == "times" and event["bundle"] == "A":
+            event["shapes"] = {"x": [1, 3, 224, 224]}
+    open_batch = {"A": {"x": [None, 3, 224, 224]}}
+    doubt = the_one(given, shapes=open_batch)
+    assert "the input x of A was run as 1x3x224x224, not 8x3x224x224" in doubt.text
+    given[0]["job"]["shapes"] = None
+    assert found(given, shapes=open_batch) == []
+
+
 def test_a_refusal_has_every_reason_and_what_to_do() -> None:
     demand([], "record.jsonl")
     with pytest.raises(UnstableError) as refused:

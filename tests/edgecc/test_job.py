@@ -87,7 +87,8 @@ def test_the_users_own_inputs(save: Save, tmp_path: Path) -> None:
 def test_shapes_are_fixed_in_what_is_built(save: Save, tmp_path: Path) -> None:
     out = tmp_path / "out"
     report = job.build(save(NETWORK), passes="", shape={"x": (5, 3, 16, 16)}, out=out).report
-    assert report["shapes"] == {"inputs": {"x": [5, 3, 16, 16]}, "assumed": {}}
+    shapes = {"inputs": {"x": [5, 3, 16, 16]}, "assumed": {}, "fixed": False}
+    assert report["shapes"] == shapes
     assert report["macs"]["before"] == 5 * (256 * (16 * 27 + 32 * 144) + 128)
     with edgecc.open(out) as session:
         assert session.inputs[0].shape == (5, 3, 16, 16)

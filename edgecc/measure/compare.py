@@ -25,16 +25,19 @@ def measurements(
     A run is a bundle, a folder in its trace, or a record by itself.
     Errors: `edgecc.errors.UsageError`, `edgecc.errors.UnstableError` where no record has times.
     """
-    found, without = {}, {}
-    last: UnstableError | None = None
-    for name, path in zip(_names(given), given, strict=True):
-        try:
-            found[name] = _measurement(path, limits)
-        except UnstableError as error:
-            without[name], last = error.message, error
-    if last is not None and not found:
-        raise last
-    return found, without
+    told = {name: _measured(path, limits) for name, path in zip(_names(given), given, strict=True)}
+    found = {name: one for name, one in told.items() if not isinstance(one, UnstableError)}
+    without = {name: one for name, one in told.items() if isinstance(one, UnstableError)}
+    if without and not found:
+        raise next(iter(without.values()))
+    return found, {name: error.message for name, error in without.items()}
+
+
+def _measured(given: Path, limits: Limits) -> dict[str, Any] | UnstableError:
+    try:
+        return _measurement(given, limits)
+    except UnstableError as error:
+        return error
 
 
 def _measurement(given: Path, limits: Limits) -> dict[str, Any]:

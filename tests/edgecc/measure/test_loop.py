@@ -63,6 +63,6 @@ def test_what_was_measured_outlives_a_loop_that_failed(
 
 
 def test_a_loop_that_measured_nothing_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(UnstableError, match="^x$"), traces_kept(tmp_path, tmp_path / "small"):
+    with pytest.raises(UnstableError, match=r"^x$"), traces_kept(tmp_path, tmp_path / "small"):
         raise UnstableError("x")
     assert list(tmp_path.iterdir()) == []

@@ -59,6 +59,8 @@ PASSES = (
     "passes.legalise.count_pads:CountPads",
     "passes.legalise.hard_activations:HardActivations",
     "passes.legalise.moves_to_conv:MovesToConv",
+    "passes.legalise.float_biases:FloatBiases",
+    "passes.legalise.pads_to_concat:PadsToConcat",
     "passes.legalise.lower_opset:LowerOpset",
     "passes.legalise.to_float16:ToFloat16",
     "passes.legalise.narrow_int64:NarrowInt64",

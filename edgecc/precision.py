@@ -34,10 +34,12 @@ class Settled:
 
 
 def with_samples(request: Request, lowering: Backend, board: Target) -> Request:
-    """Return the request, with made-up samples where INT8 needs some and none are given."""
+    """Return the request, with made-up samples where INT8 needs some and none are given: they
+    set its ranges, and the rewrites are what they are in float.
+    """
     if request.source is not None or lowering.quantisation(board) is None:
         return request
-    return replace(request, calib="synthetic")
+    return replace(request, calib="synthetic", fit=False)
 
 
 def settle_precision(

@@ -68,6 +68,9 @@ class Request:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     samples: int | None = None
     """How many samples are taken at most; None is `edgecc.calibration.samples.MOST_SAMPLES`."""
+    fit: bool = True
+    """Whether convolutions are fitted to the samples; those made up for INT8's ranges alone must
+    not decide what becomes of the network."""
     relu_aware: bool | None = None
     """Whether to fit what a ReLU lets through; None is as the plan says, and yes."""
     """Look at the ReLU behind a convolution: slower, worth it at a third of the multiply-adds."""

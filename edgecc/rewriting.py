@@ -33,6 +33,8 @@ class Rewriting:
     relu_aware: bool = True
     account: dict[str, Any] | None = None
     """What a planner chose among, where one did."""
+    fit: bool = True
+    """Whether the samples have a say in it (`edgecc.request.Request.fit`)."""
 
     def run(
         self,
@@ -47,7 +49,7 @@ class Rewriting:
         convolutions are small.
         """
         with threadpool_limits(limits=1, user_api="blas"):
-            if self.samples is None:
+            if self.samples is None or not self.fit:
                 reports = self.rewrites.run(model, observers)
             else:
                 reports = self._calibrated(model, observers, self._refit(model, scratch, tell))
@@ -63,7 +65,7 @@ class Rewriting:
     @property
     def samples_used(self) -> SamplesUsed | None:
         """What a plan notes of the samples."""
-        if self.samples is None:
+        if self.samples is None or not self.fit:
             return None
         data = self.samples.data
         return SamplesUsed(name=data.name, sha256=data.sha256, relu_aware=self.relu_aware)

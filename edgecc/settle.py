@@ -63,7 +63,8 @@ def settle(request: Request, at: Workplace) -> Rewriting:
     samples = _samples(request, request.source, at)
     if not request.goal:
         text = at.board.passes if request.passes is None else request.passes
-        return Rewriting(catalog.pipeline(text), samples, request.relu_aware is not False)
+        relu_aware = request.relu_aware is not False
+        return Rewriting(catalog.pipeline(text), samples, relu_aware, fit=request.fit)
     assert samples is not None  # a goal has synthetic ones at least
     return _planned(request, samples, at)
 
@@ -97,7 +98,7 @@ def _following(request: Request, plan: Plan, at: Workplace) -> Rewriting:
     said = request.relu_aware
     if said is None:
         said = used is None or used.relu_aware
-    return Rewriting(plan, samples, said)
+    return Rewriting(plan, samples, said, fit=request.fit or used is not None)
 
 
 def _planned(request: Request, samples: Samples, at: Workplace) -> Rewriting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -30,6 +30,8 @@ class Shapes:
     inputs: dict[str, Shape]
     assumed: dict[str, str]
     """Inputs with dynamic sizes, and those sizes in words: "N is 1, H is 224"."""
+    fixed: bool = False
+    """Whether those sizes are now the model's, as its backend takes no open ones."""
 
 
 def parse_shape(text: str) -> tuple[str, Shape]:
@@ -120,6 +122,7 @@ def settle(model: ir.Model, given: Mapping[str, Shape], *, dynamic: bool) -> Sha
                     hint=f"give them: --shape {value.name}:{_text(found.inputs[value.name or ''])}",
                 )
         fix(model, found.inputs)
+        return replace(found, fixed=True)
     return found
 
 

@@ -143,12 +143,18 @@ def _notes(found: Measurement) -> Iterator[str]:
         yield f"{count} line{'s' * (count > 1)} of the record could not be read (line " + (
             f"{', '.join(map(str, record.malformed[:5]))}{' ...' * (count > 5)})"
         )
+    for engine in record.of("engine"):
+        steps = (engine.get("record") or {}).get("steps") or []
+        if len(steps) > 1:
+            whys = "; ".join(str(step.get("why")) for step in steps[1:])
+            yield f"an engine took {len(steps)} builds: {whys}"
     for label, of in found.latency.items():
+        told = record.called(label)
         if of.samples < 100:
-            yield f"the 99th percentile of {label} is one of {of.samples} runs"
+            yield f"the 99th percentile of {told} is one of {of.samples} runs"
         if of.cov > 2 * max(of.spread, 0.01):
             yield (
-                f"{label} has outliers: up to {of.max_ms / of.median_ms:.1f} times the median "
+                f"{told} has outliers: up to {of.max_ms / of.median_ms:.1f} times the median "
                 f"(coefficient of variation {of.cov:.1%}, without them {of.spread:.1%})"
             )
     during = [state.state for state in record.states if state.during]

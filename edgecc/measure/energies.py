@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ def energies(record: Record, target: str) -> tuple[dict[str, Energy], list[str]]
         try:
             found[label] = energy(record.events, label, boards, target)
         except UnstableError as error:
-            notes.append(f"no energy of {label}: {error.message}")
+            notes.append(f"no energy of {record.called(label)}: {error.message}")
     return found, notes
 
 
@@ -52,13 +53,18 @@ def _sentence(of: Energy) -> str:
     if of.refused is not None:
         rails = ", ".join(f"{name} {mj:.4g} mJ" for name, mj in of.energy_mj.items())
         return f"{rails} a run by rail ({of.source}); no total: {of.refused}"
-    words = f"{of.energy_mj[TOTAL]:.4g} mJ a run (95% within {of.energy_uncertainty_mj[TOTAL]:.2g})"
+    words = f"{within(of.energy_mj[TOTAL], of.energy_uncertainty_mj[TOTAL])} mJ a run"
     words += f" at {of.power_mw[TOTAL] / 1e3:.3g} W"
     if of.marginal_mj is not None and of.marginal_uncertainty_mj is not None and of.idle_mw:
-        words += (
-            f"; above the {of.idle_mw[TOTAL] / 1e3:.3g} W of idling "
-            f"{round(of.marginal_mj[TOTAL], 6):.4g}"
-        )
-        words += f" mJ (within {of.marginal_uncertainty_mj[TOTAL]:.2g})"
-    parts = [f"{name} {mj:.3g}" for name, mj in of.energy_mj.items() if name != TOTAL]
-    return f"{words}, by {of.source}" + (f": {', '.join(parts)} mJ" if len(parts) > 1 else "")
+        above = within(of.marginal_mj[TOTAL], of.marginal_uncertainty_mj[TOTAL])
+        words += f", {above} mJ of it above the {of.idle_mw[TOTAL] / 1e3:.3g} W of idling"
+    return f"{words} (95%, by {of.source})"
+
+
+def within(value: float, wrong: float) -> str:
+    """Return a number and its uncertainty, both to the uncertainty's second digit."""
+    if not 0 < wrong < math.inf:
+        return f"{value:.4g}"
+    digits = 1 - math.floor(math.log10(wrong))
+    shown = [round(number, digits) + 0.0 for number in (value, wrong)]
+    return f"{shown[0]:.{max(0, digits)}f} ± {shown[1]:.{max(0, digits)}f}"

@@ -180,6 +180,7 @@ def _compared(row: Row, graph: Graph, predicted: Prices | None) -> dict[str, Any
         "name": row.name,
         "kind": row.kind,
         "nodes": list(row.nodes),
+        "operators": [graph.nodes[name] for name in row.nodes if name in graph.nodes],
         "measured_ms": row.latency_ms,
         "predicted_ms": expected,
     }

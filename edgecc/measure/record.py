@@ -104,6 +104,10 @@ class Record:
                 hint="read it with the edgecc that made its bundle",
             )
 
+    def called(self, label: str) -> str:
+        """Return how a bundle is told of: by its label, where there are several."""
+        return label if len(self.bundles) > 1 else "the bundle"
+
     def of(self, kind: str) -> Iterator[Event]:
         """Yield the events of one kind, in their order."""
         return (event for event in self.events if event["event"] == kind)

@@ -150,12 +150,12 @@ def _throttling(record: Record, limits: Limits) -> Iterator[Doubt]:
 
 def _enough(record: Record, limits: Limits) -> Iterator[Doubt]:
     for bundle in record.bundles:
-        rounds = record.rounds(bundle)
+        rounds, told = record.rounds(bundle), record.called(bundle)
         count = sum(map(len, rounds.values()))
         if count < limits.samples:
             yield Doubt(
                 "samples",
-                f"{bundle} has {count} runs, and {limits.samples} are the least",
+                f"{told} has {count} runs, and {limits.samples} are the least",
                 "give it longer: --seconds, --rounds",
             )
     several = record.bundles[1:] and record.bundles
@@ -173,28 +173,28 @@ def _steady(record: Record, limits: Limits) -> Iterator[Doubt]:
     quiet = "see that nothing else runs there and that clocks are pinned (as root), or allow more "
     quiet += "with --spread"
     for bundle in record.bundles:
-        rounds = record.rounds(bundle)
+        rounds, told = record.rounds(bundle), record.called(bundle)
         if not rounds:
             continue
         found = latency(rounds)
         if found.spread > limits.spread:
             yield Doubt(
                 "spread",
-                f"the runs of {bundle} vary by {found.spread:.1%}, and {limits.spread:.1%} is the "
+                f"the runs of {told} vary by {found.spread:.1%}, and {limits.spread:.1%} is the "
                 "most",
                 quiet,
             )
         if found.drift > limits.drift:
             yield Doubt(
                 "drift",
-                f"the rounds of {bundle} lie {found.drift:.1%} apart, and {limits.drift:.1%} is "
+                f"the rounds of {told} lie {found.drift:.1%} apart, and {limits.drift:.1%} is "
                 "the most",
                 quiet,
             )
         if abs(found.trend) > limits.drift:
             yield Doubt(
                 "trend",
-                f"inside a round {bundle} gets {'slower' if found.trend > 0 else 'faster'} by "
+                f"inside a round {told} gets {'slower' if found.trend > 0 else 'faster'} by "
                 f"{abs(found.trend):.1%}: it is not warm, or it heats up",
                 quiet,
             )
@@ -217,7 +217,8 @@ def _shapes(record: Record, shapes: Shapes) -> Iterator[Doubt]:
                 sizes = ["x".join("?" if s is None else str(s) for s in x) for x in (bound, asked)]
                 yield Doubt(
                     "shapes",
-                    f"the input {name} of {times.bundle} was run as {sizes[0]}, not {sizes[1]}",
+                    f"the input {name} of {record.called(times.bundle)} was run as {sizes[0]}, "
+                    f"not {sizes[1]}",
                     "fix the sizes with --shape when building",
                 )
 

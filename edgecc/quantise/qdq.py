@@ -60,7 +60,7 @@ def quantise(
     if any(node.op_type == "QuantizeLinear" for node in graph.graph):
         raise BuildError(
             f"{model.name} is quantised already",
-            hint="give the network in float32, or leave its int8 as it is",
+            hint="leave --precision away: its own Q/DQ pairs are taken; or give it in float32",
         )
     chosen, left = _choose(graph, ranges, keep)
     made = _by_onnxruntime(proto, ranges, chosen) if chosen else graph
@@ -128,6 +128,8 @@ def _refuse(node: ir.Node, ranges: Mapping[str, float]) -> str | None:
     wants = node.inputs if node.op_type == "Add" else node.inputs[:1]
     if any(value is None or value.name not in ranges for value in wants):
         return "what it reads is constant, or no float32"
+    if any(value and value.is_graph_input() and value.is_graph_output() for value in wants):
+        return "what it reads is an output of the network as well"  # a Q/DQ pair would rename it
     if node.op_type not in WEIGHTED:
         return None
     weight = constant(node.inputs[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -44,7 +45,10 @@ def show_board(out: Console, entry: Record) -> None:
         left["power"] = {key: value for key, value in power.items() if key != "rails"}
         told.append(_rails(power))
     for key, value in _fields(left):
-        out.print(f"{key:28} {value}")
+        text = textwrap.wrap(
+            str(value), out.width, initial_indent=f"{key:28} ", subsequent_indent=" " * 29
+        )
+        out.print("\n".join(text), soft_wrap=True)
     for each in told:
         out.print(each)
 

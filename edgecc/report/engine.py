@@ -17,8 +17,9 @@ def precision_lines(report: Record) -> list[str]:
     on = "held-out samples" if precision.get("held_out") else "the calibration samples"
     if not report.get("calibration"):
         on = f"{inputs} inputs"
-    costs = [f"{name} {_cost(accuracy[name])}" for name in ("int8", "float16") if accuracy[name]]
-    lines = [f"on {on}, outputs move by: {'; '.join(costs)}"]
+    lines = [f"on {on}, the outputs move by (RMS, relative):"]
+    narrow = [name for name in ("int8", "float16") if accuracy[name]]
+    lines += [f"  {name:8} {_cost(accuracy[name])}" for name in narrow]
     if precision["computes_in"] == "int8":
         layers, kept = precision.get("layers"), len(precision["kept"])
         told = f"{layers} layers in INT8" if layers else "INT8 by calibration cache"
@@ -40,8 +41,9 @@ def finishing_lines(report: Record, folder: str) -> list[str]:
 
 
 def _cost(found: Record) -> str:
-    worst = max((value for value in found["rms_error"].values() if value is not None), default=None)
-    words = ["not finite" if worst is None else f"{worst:.2g} (RMS, relative)"]
+    errors = found["rms_error"].values()
+    words = [f"{max(errors):.2g}" if errors and None not in errors else "not finite"]
+    words = words if errors else ["unknown: none of them is floating-point"]
     same = [value for value in found["top1_agreement"].values() if value is not None]
     words += [f"the same class in {min(same):.1%}"] if same else []
     words += [f"metric {found['metric']:.6g}"] if found["metric"] is not None else []

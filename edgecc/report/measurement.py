@@ -7,10 +7,12 @@ from typing import Any
 
 from rich.console import Console
 
+from edgecc.measure.energies import within
 from edgecc.report.tables import Record, table
 
 SHOWN_LAYERS = 12
-COLUMNS = ("", "=median ms", "=p90", "=p95", "=p99", "=per s", "=varies", "=runs")
+SYSTEMS = {"l4t": "L4T", "tensorrt": "TensorRT", "kernel": "Linux"}
+COLUMNS = ("", "=median ms", "=p90 ms", "=p95 ms", "=p99 ms", "=per s", "=varies", "=runs")
 
 
 def show_measurement(out: Console, notes: Console, found: Record) -> None:
@@ -20,9 +22,11 @@ def show_measurement(out: Console, notes: Console, found: Record) -> None:
     for label, bundle in found["bundles"].items():
         told = f"{label} = {bundle['name']}" if len(found["bundles"]) > 1 else bundle["name"]
         rows.add_row(told, *_times(bundle["latency"]))
-        if bundle.get("compute"):
+        if bundle.get("compute") not in (None, bundle["latency"]):
             rows.add_row("  on the accelerator", *_times(bundle["compute"]))
     out.print(rows)
+    if any(bundle.get("energy") for bundle in found["bundles"].values()):
+        _show_rails(out, found["bundles"])
     for line in (*_conclusions(found), *_conditions(found)):
         out.print(line)
     for label, layers in found.get("layers", {}).items():
@@ -101,7 +105,7 @@ def _plain(value: Any) -> str:
 def _device(found: Record) -> str:
     device = found["device"]
     name = device.get("model") or device.get("hostname") or device.get("machine") or "a device"
-    told = [f"{key} {device[key]}" for key in ("l4t", "tensorrt", "kernel") if device.get(key)]
+    told = [f"{called} {device[key]}" for key, called in SYSTEMS.items() if device.get(key)]
     return f"{name} ({', '.join(told)})" if told else str(name)
 
 
@@ -154,15 +158,38 @@ def _span(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} to {names[-1].removeprefix('CPU ')}"
 
 
+def _show_rails(out: Console, bundles: Mapping[str, Record]) -> None:
+    """Show the power of each rail that gave any, and its energy in one run."""
+    several = len(bundles) > 1
+    told = [
+        (f"{label} " * several, bundle["energy"])
+        for label, bundle in bundles.items()
+        if bundle.get("energy")
+    ]
+    rails = dict.fromkeys(rail for _, of in told for rail, mj in of["energy_mj"].items() if mj)
+    rows = table("rail", *(f"={label}{unit}" for label, _ in told for unit in ("W", "mJ a run")))
+    for rail in rails:
+        cells: list[str] = []
+        for _, of in told:
+            if rail in of["energy_mj"]:
+                energy = within(of["energy_mj"][rail], of["energy_uncertainty_mj"][rail])
+                cells += [f"{of['power_mw'][rail] / 1e3:.3g}", energy]
+            else:
+                cells += ["-", "-"]
+        rows.add_row(rail, *cells)
+    out.print(rows)
+
+
 def _show_layers(out: Console, name: str, layers: Sequence[Record]) -> None:
     """Show the layers that take longest, beside what was predicted."""
     whole = sum(layer["measured_ms"] for layer in layers)
-    rows = table(f"layers of {name}", "kind", "=measured ms", "=share", "=predicted ms", "=ratio")
+    rows = table(f"layers of {name}", "what", "=measured ms", "=share", "=predicted ms", "=ratio")
     for layer in sorted(layers, key=lambda layer: -layer["measured_ms"])[:SHOWN_LAYERS]:
         measured, predicted = layer["measured_ms"], layer["predicted_ms"]
         told = [f"{predicted:.4g}", f"{measured / predicted:.2f}"] if predicted else ["-", "-"]
         name = " + ".join(layer["nodes"]) or layer["name"]
-        rows.add_row(name, layer["kind"], f"{measured:.4g}", f"{measured / whole:.1%}", *told)
+        what = ", ".join(layer.get("operators") or ()) or layer["kind"]
+        rows.add_row(name, what, f"{measured:.4g}", f"{measured / whole:.1%}", *told)
     out.print(rows)
     if len(layers) > SHOWN_LAYERS:
         out.print(f"and {len(layers) - SHOWN_LAYERS} more in measurement.json")

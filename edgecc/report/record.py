@@ -43,6 +43,7 @@ def of_build(model: dict[str, Any], target: str, rewrites: str, shapes: Shapes) 
         "shapes": {
             "inputs": {name: list(shape) for name, shape in shapes.inputs.items()},
             "assumed": shapes.assumed,
+            "fixed": shapes.fixed,
         },
     }
 

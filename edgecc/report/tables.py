@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def show_build(out: Console, notes: Console, folder: str, report: Record) -> Non
     for line in finishing_lines(report, folder):
         out.print(line)
     for note in _notes(report):
-        notes.print(f"note: {note}")
+        notes.print(f"note: {note}", soft_wrap=not notes.is_terminal)
 
 
 def show_model(out: Console, found: Record) -> None:
@@ -79,12 +80,17 @@ def show_passes(out: Console, found: Sequence[Record], *, whole: bool) -> None:
 
 def show_targets(out: Console, found: Sequence[Record]) -> None:
     """Show the boards as a list."""
-    rows = table("target", "backends (default first)", "default passes", "board")
-    for entry in found:
+    rows = table("target", "backends", "board")
+    usual = Counter(entry["passes"] for entry in found).most_common(1)[0][0]
+    for entry in sorted(found, key=lambda entry: str(entry["name"])):
         others = [name for name in entry["backends"] if name != entry["backend"]]
         backends = ", ".join([entry["backend"], *others])
-        rows.add_row(entry["name"], backends, entry["passes"], entry["title"])
+        rows.add_row(entry["name"], backends, entry["title"])
     out.print(rows)
+    out.print(f"the first backend is the default; without a budget or --passes: {usual}")
+    for entry in found:
+        if entry["passes"] != usual:
+            out.print(f"for {entry['name']}: {entry['passes'] or 'no passes'}")
 
 
 def show_verification(out: Console, folder: str, found: Record) -> None:
@@ -191,9 +197,12 @@ def _notes(report: Record) -> list[str]:
     if calibration := report.get("calibration"):
         notes.append(f"calibrated on {calibration['name']}: {calibration['summary']}")
         notes += calibration["warnings"]
+    shapes = report["shapes"]
+    open_sizes = "open sizes; for the figures {} (--shape fixes them)"
+    if shapes.get("fixed"):
+        open_sizes = "open sizes, fixed in this bundle: {} (--shape gives others)"
     notes += [
-        f"input '{name}' has open sizes; for the figures {told} (--shape fixes them)"
-        for name, told in report["shapes"]["assumed"].items()
+        f"input '{name}' has {open_sizes.format(told)}" for name, told in shapes["assumed"].items()
     ]
     if report["uncounted"]:
         notes.append(f"multiply-adds not counted: {', '.join(report['uncounted'])}")

@@ -94,6 +94,8 @@ class TensorrtBackend(Backend):
         """Refuse what the tables of the board's release say it cannot build."""
         release = versions.release(self._settled(target).wish.tensorrt or "")
         refuse(check.check(model, release), f"{target.name} runs {release}")
+        if "int8" not in _engine(target).precisions:
+            refuse(check.quantised(model), f"{target.name} has a GPU")
 
     def build(
         self, model: Path, target: Target, folder: Path, tell: Tell = lambda text: None
@@ -109,6 +111,7 @@ class TensorrtBackend(Backend):
         found = parser.consult(read, release)
         refuse(found, f"{target.name} runs {release}")
         fallen = _on_gpu(read, target, wish) if wish.dla is not None else []
+        engine = recipe.engine(read, target, wish, self.kept)
         return Artifact(
             backend=self.name,
             machine=target.machine,
@@ -120,7 +123,8 @@ class TensorrtBackend(Backend):
             ),
             details={
                 **asdict(wish),
-                "engine": recipe.engine(read, target, wish, self.kept),
+                "precision": engine["precision"],
+                "engine": engine,
                 "engine_model": read.name,
                 "warnings": [asdict(finding) for finding in found],
                 "dla_fallback": [asdict(finding) for finding in fallen],
@@ -178,8 +182,17 @@ def _notes(release: Release, found: Sequence[Finding], fallen: Sequence[Finding]
     for finding in found:
         where = f" (node '{finding.node}')" if finding.node else ""
         notes.append(f"{release} {finding.reason}{where}: {finding.hint or 'a warning'}")
-    notes += [
-        f"the DLA leaves {finding.node} ({finding.operator}) to the GPU: it {finding.reason}"
-        for finding in fallen
-    ]
+    return notes + _fallback_notes(fallen)
+
+
+def _fallback_notes(fallen: Sequence[Finding]) -> list[str]:
+    """One line for each reason; report.json has every layer."""
+    notes = [f"the DLA: it {finding.reason}" for finding in fallen if not finding.node]
+    nodes: dict[tuple[str, str], list[str]] = {}
+    for finding in fallen:
+        if finding.node:
+            nodes.setdefault((finding.operator, finding.reason), []).append(finding.node)
+    for (operator, reason), names in nodes.items():
+        more = f" and {len(names) - 1} more {operator}" if len(names) > 1 else ""
+        notes.append(f"the DLA leaves {names[0]} ({operator}){more} to the GPU: it {reason}")
     return notes

@@ -40,6 +40,19 @@ def check(model_path: Path, release: Release) -> list[Finding]:
     return found
 
 
+def quantised(model_path: Path) -> list[Finding]:
+    """Return the nodes that make INT8 of floats: what a board without INT8 cannot take.
+
+    Errors: `edgecc.errors.BuildError` for a file that is no ONNX.
+    """
+    hint = "give the network in float32, without Q/DQ pairs"
+    return [
+        Finding(site.label, site.kind, "has no INT8; this network is quantised", hint)
+        for site in read(model_path).sites
+        if site.kind == "QuantizeLinear"
+    ]
+
+
 def _opset(network: Network, release: Release) -> Iterator[Finding]:
     if network.opset > release.opset_max:
         yield Finding(

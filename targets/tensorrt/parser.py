@@ -28,6 +28,8 @@ BROKEN = "file"
 """The operator of findings that are about the file as a whole."""
 UNREADABLE = ("MODEL_DESERIALIZE_FAILED", "INVALID_GRAPH")
 """Codes of files that no TensorRT could read."""
+NO_GPU = "CUDA driver version is insufficient"
+"""What it says on a machine without a GPU."""
 
 
 def installed() -> bool:
@@ -49,6 +51,8 @@ def parse(model_path: Path) -> list[Finding]:
     try:
         parsed = parser.parse_from_file(str(model_path))
         errors = [parser.get_error(i) for i in range(parser.num_errors)]
+        if any(NO_GPU in error.desc() for error in errors):
+            return []  # it stopped at something that it computes on a GPU, and has no opinion
         nodes = _nodes(model_path) if errors else []
         found = list(dict.fromkeys(_finding(error, nodes) for error in errors))
     finally:

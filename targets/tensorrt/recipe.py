@@ -18,6 +18,8 @@ HAVE_FORMS = (
     *("Mish", "RMSNormalization", "Shrink", "Swish", "ThresholdedRelu"),
 )
 """Operators that the pass `expand_operators` makes of others."""
+FLOATS = ("fp16", "fp32")
+"""Precisions that a network with Q/DQ pairs of its own cannot be built in: it asks for INT8."""
 
 
 def legalisation(reads: Release, board: str, *, on_dla: bool) -> str:
@@ -29,6 +31,8 @@ def legalisation(reads: Release, board: str, *, on_dla: bool) -> str:
     reader = f"TensorRT {reads.name} of {board}"
     steps = [
         *([dla.KEEPS] if on_dla else []),
+        "float_biases",
+        *([] if reads.at_least(8, 0) else ["infer_shapes, pads_to_concat"]),
         *([f"expand_operators(operators={' '.join(lacks)})"] if lacks else []),
         f"lower_opset(opset={reads.opset_max}, reader={reader})",
         "infer_shapes, fold_constants, remove_identities, remove_unused",
@@ -66,9 +70,10 @@ def engine(model: Path, target: Target, wish: EngineWish, kept: Sequence[str]) -
     readers = [name for name in versions if release(name).opset_max >= opset]
     calibration = model.with_name(CALIBRATION)
     explicit = model.name == INT8_MODEL
+    pairs = any(node.op_type == "QuantizeLinear" for node in network.graph.node)
     return {
         "tensorrt": sorted(readers, key=lambda name: name != wish.tensorrt),
-        "precision": wish.precision,
+        "precision": "int8" if pairs and wish.precision in FLOATS else wish.precision,
         "dla": wish.dla,
         "shapes": {
             value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]

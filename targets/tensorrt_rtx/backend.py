@@ -79,7 +79,7 @@ class TensorrtRtxBackend(Backend):
 
     def legalisation(self, target: Target) -> str:
         """Return what gives a model the types to compute in."""
-        return "infer_shapes, to_float16" if self.precision == "fp16" else ""
+        return "float_biases" + (", infer_shapes, to_float16" if self.precision == "fp16" else "")
 
     def quantisation(self, target: Target) -> Quantisation | None:
         """Return, for int8, that it is read from the graph."""

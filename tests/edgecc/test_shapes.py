@@ -64,3 +64,12 @@ def test_unknown_and_missing_names() -> None:
         settle(model(), {"q": (1,)}, dynamic=True)
     with pytest.raises(UsageError, match="needs the input's name"):
         settle(model(), {"": (1, 3, 8, 8)}, dynamic=True)
+
+
+def test_a_backend_of_fixed_sizes_fixes_an_open_batch_and_says_so() -> None:
+    fixed = model("N,3,8,8")
+    found = settle(fixed, {}, dynamic=False)
+    assert found.fixed
+    assert found.assumed == {"x": "N is 1", "z": "N is 1"}
+    assert not settle(model(), {}, dynamic=True).fixed
+    assert not settle(model("1,3,8,8"), {"z": (1, 2)}, dynamic=False).fixed

@@ -145,3 +145,11 @@ def _taken(path: Path, target: str) -> None:
     board = release(engine.versions[0] if engine else "8.5")
     assert parser.parse(path) == []
     refuse(check(path, board), target)
+
+
+def test_what_it_computes_on_a_gpu_is_no_fault_of_the_model(save: Save) -> None:
+    model = model_of(
+        "g (float[1,3,9,9] x) => (float[A,B,C,D] y) { b = DequantizeLinear (i, s) y = Add(x, b) }",
+        {"i": np.ones((1, 3, 1, 1), np.int32), "s": np.array(0.1, np.float32)},
+    )
+    assert parser.parse(save(model)) == []

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from helpers import normal, parse
 
 from edgecc import catalog
+from edgecc.errors import BuildError
 from edgecc.target import CALIBRATION, INT8_MODEL, EngineWish
 from passes.legalise.older.table import FORMS
-from targets.tensorrt import recipe
+from targets.tensorrt import backend, recipe
+from targets.tensorrt.backend import TensorrtBackend
+from targets.tensorrt.finding import Finding
 from targets.tensorrt.versions import release
 
 NETWORK = """net (float[2,3,8,8] x, float[4,3,3,3] w) => (float[2,4,6,6] y) {
@@ -71,3 +75,42 @@ def test_int8_is_told_by_the_graph_or_by_a_cache(model: Path, explicit: bool) ->
     assert told["calibration"] == (None if explicit else CALIBRATION)
     assert told["layers_fp32"] == ([] if explicit else ["conv"])
     assert recipe.engine_model(model, on_dla=True) == model
+
+
+PAIRS = """net (float[2,3,8,8] x, float[4,3,3,3] w) => (float[2,4,6,6] y) {
+    q = QuantizeLinear (x, s, z)
+    d = DequantizeLinear (q, s, z)
+    y = Conv (d, w)
+}"""
+
+
+def pairs(path: Path) -> Path:
+    numbers = {"s": np.array(0.1, np.float32), "z": np.array(0, np.int8)}
+    onnx.save(parse(PAIRS, {"w": normal(4, 3, 3, 3), **numbers}, opset=13), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("wished", "built"), [("fp16", "int8"), ("fp32", "int8"), ("int8", "int8"), ("best", "best")]
+)
+def test_pairs_of_the_networks_own_ask_for_int8(wished: str, built: str, tmp_path: Path) -> None:
+    wish = EngineWish(wished, None, "8.5.2")
+    told = recipe.engine(pairs(tmp_path / "model.onnx"), catalog.target("xavier"), wish, ())
+    assert told["precision"] == built
+
+
+def test_a_board_without_int8_refuses_them(tmp_path: Path) -> None:
+    model = pairs(tmp_path / "model.onnx")
+    with pytest.raises(BuildError, match="nano has a GPU, which has no INT8; this network is"):
+        TensorrtBackend().refuse(model, catalog.target("nano"))
+    TensorrtBackend().refuse(model, catalog.target("xavier"))
+
+
+def test_layers_that_leave_a_dla_are_told_by_reason() -> None:
+    found = [Finding(name, "Flatten", "has no Flatten") for name in "abc"]
+    found.append(Finding("", "DLA", "holds 8 pieces of a network at most"))
+    notes = backend._fallback_notes(found)
+    assert notes == [
+        "the DLA: it holds 8 pieces of a network at most",
+        "the DLA leaves a (Flatten) and 2 more Flatten to the GPU: it has no Flatten",
+    ]

@@ -161,8 +161,8 @@ def test_wishes_that_it_grants() -> None:
     for wanted, given in (("best", "fp16"), ("fp32", "fp32"), ("int8", "int8"), (None, "fp16")):
         assert TensorrtRtxBackend().with_engine(RTX, EngineWish(wanted)) == at(given)  # type: ignore[arg-type]
     assert at("int8").computes_in(RTX) == "int8"
-    assert at("fp16").legalisation(RTX) == "infer_shapes, to_float16"
-    assert at("fp32").legalisation(RTX) == ""
+    assert at("fp16").legalisation(RTX) == "float_biases, infer_shapes, to_float16"
+    assert at("fp32").legalisation(RTX) == "float_biases"
     quantisation = at("int8").quantisation(RTX)
     assert quantisation is not None
     assert quantisation.form == "qdq"

@@ -34,7 +34,7 @@ class Session:
         self._ends = time.monotonic() + job["limit_s"]
         self.guard = self.identity = self._lock = self._journal = self._pinned = None
         self._is_pinned = self._watched = False
-        self._runners, self._sensors, self._told_of = {}, None, set()
+        self._runners, self._sensors, self._noted = {}, None, set()
         self._scratch = tempfile.mkdtemp(prefix="edgecc-")
         self._privilege = Privilege()
 
@@ -181,10 +181,10 @@ class Session:
         if done.get("raw"):
             file = "{}-{}-{}-{}.log".format(done["runner"].split()[0], name, label, number)
             self.events.emit("raw", name=file, text=done["raw"])
-        for text in done.get("notes") or ():  # one for all of its passes
-            if (label, text) not in self._told_of:
-                self._told_of.add((label, text))
-                self.events.note("{}: {}".format(label, text))
+        for text in done.get("notes") or [] if name != "warm" else []:
+            if (label, text) not in self._noted:
+                self._noted.add((label, text))
+                self.events.note("trtexec of {}: {}".format(label, text))
         extra = {"peak_rss_mb": done["peak_rss_mb"]} if done.get("peak_rss_mb") else {}
         times = (done["start_s"], done["end_s"])
         self._phase(name, label, number, times[0], times[1], done["runs"], **extra)

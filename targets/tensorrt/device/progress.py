@@ -50,7 +50,8 @@ class Progress:
         text = "{} ({:.0f} s so far)".format(self.stage, elapsed)
         if self.expected:
             share = min(0.99, round(elapsed / self.expected, 3))
-            eta = round(max(0.0, self.expected - elapsed), 1)
-            if elapsed > self.expected:
+            if elapsed <= self.expected:
+                eta = round(self.expected - elapsed, 1)
+            elif self.expected >= self.every_s:  # below that it is trtexec's own start
                 text += ", longer than the {:.0f} s expected".format(self.expected)
         self.tell({"event": "progress", "text": text, "share": share, "eta_s": eta})

@@ -220,3 +220,13 @@ def test_problems_are_found() -> None:
     assert "nothing is fused" in problems(both + "y = Add(ad, xe)")
     assert "half quantised" in problems(x + "r = Relu(x) y = Add(xd, r)")
     assert "shared by 2" in problems(x + w + "a = Conv(xd, wd) y = Add(a, xd)")
+
+
+def test_an_input_that_is_an_output_too_stays_in_float(tmp_path: Path) -> None:
+    model = parse(
+        "g (float[N,3,8,8] x) => (float[N,C,6,6] y, float[N,3,8,8] x) { y = Conv (x, w) }",
+        {"w": normal(4, 3, 3, 3)},
+    )
+    made, _ = quantised(model, tmp_path, normal(8, 3, 8, 8))
+    assert made.layers == ()
+    assert "is an output of the network as well" in str(made.left)

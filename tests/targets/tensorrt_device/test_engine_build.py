@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tensorrt_board import RELEASES, Board, network, write_bundle
+from tensorrt_board import RELEASES, Board, Event, network, write_bundle
 
-from targets.tensorrt.device import cache
+from targets.tensorrt.device import cache, progress
 from targets.tensorrt.device.errors import BoardError
 
 
@@ -202,7 +202,7 @@ def test_the_second_build_has_an_estimate(built: Board, bundle: Path) -> None:
     _, events = built.build(bundle, fresh=True)
     told = [event for event in events if event["event"] == "progress" and event["share"]]
     assert told
-    assert all(event["eta_s"] is not None for event in told)
+    assert all(event["share"] <= 0.99 for event in told)
 
 
 def test_int8_without_calibration_is_told_of(board: Board, bundle: Path) -> None:
@@ -262,3 +262,17 @@ def test_layers_that_dla_leaves_to_the_gpu_are_named(board: Board, bundle: Path)
         event.get("text") for event in events
     ]
     assert {"--useDLACore=0", "--allowGPUFallback"} <= set(record["steps"][0]["argv"])
+
+
+def test_an_estimate_that_has_passed_is_told_no_more() -> None:
+    told: list[Event] = []
+    line = "[I] Start parsing network model"
+    for expected in (60.0, 15.0, 0.1, None):
+        building = progress.Progress(told.append, expected)
+        building.on_line(line, building.began + 20.0)
+    assert [(event["text"], event["eta_s"]) for event in told] == [
+        ("reading the model (20 s so far)", 40.0),
+        ("reading the model (20 s so far), longer than the 15 s expected", None),
+        ("reading the model (20 s so far)", None),
+        ("reading the model (20 s so far)", None),
+    ]

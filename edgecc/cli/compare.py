@@ -35,8 +35,11 @@ def compare(
     from edgecc.measure.trust import Limits
     from edgecc.report.measurement import differences, show_comparison
 
-    found = measurements(runs, Limits(spread=spread))
+    found, without = measurements(runs, Limits(spread=spread))
     if as_json:
-        show_json({"runs": found, "differences": list(differences(found))})
+        told = list(differences(found))
+        show_json({"runs": found, "differences": told, "without_times": without})
         return
     show_comparison(stdout(), stderr(), found)
+    for why in without.values():
+        stderr().print(f"warning: {why}")

@@ -9,21 +9,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgecc.errors import UnstableError
 from edgecc.measure.analysis import analyse
 from edgecc.measure.record import Record
 from edgecc.measure.trace import MEASUREMENT, Trace
 from edgecc.measure.trust import Limits
 
 
-def measurements(given: Sequence[Path], limits: Limits) -> dict[str, dict[str, Any]]:
-    """Return the content of measurement.json of each run, from its record where there is none.
+def measurements(
+    given: Sequence[Path], limits: Limits
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Return the content of measurement.json of each run, from its record where there is none; and
+    why there is none of others.
 
     A run is a bundle, a folder in its trace, or a record by itself.
-    Errors: `edgecc.errors.UsageError`, `edgecc.errors.UnstableError` for a record without times.
+    Errors: `edgecc.errors.UsageError`, `edgecc.errors.UnstableError` where no record has times.
     """
-    return {
-        name: _measurement(path, limits) for name, path in zip(_names(given), given, strict=True)
-    }
+    told = {name: _measured(path, limits) for name, path in zip(_names(given), given, strict=True)}
+    found = {name: one for name, one in told.items() if not isinstance(one, UnstableError)}
+    without = {name: one for name, one in told.items() if isinstance(one, UnstableError)}
+    if without and not found:
+        raise next(iter(without.values()))
+    return found, {name: error.message for name, error in without.items()}
+
+
+def _measured(given: Path, limits: Limits) -> dict[str, Any] | UnstableError:
+    try:
+        return _measurement(given, limits)
+    except UnstableError as error:
+        return error
 
 
 def _measurement(given: Path, limits: Limits) -> dict[str, Any]:

@@ -7,15 +7,16 @@ then took: it has other operators, and fuses them with what stands next to them.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgecc import bundle, job
-from edgecc.errors import BudgetError, UsageError
+from edgecc.errors import BudgetError, EdgeccError, UsageError
 from edgecc.measure.bench import Wish, bench
 from edgecc.measure.conclusion import Conclusion
 from edgecc.planning.budget import Budget
@@ -115,7 +116,7 @@ def until_met(
     search = Search(goal)
     best: tuple[job.Build, Conclusion] | None = None
     refusal: BudgetError | None = None
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, traces_kept(Path(scratch), out):
         original = Path(scratch) / "original"
         plain = _as_it_is(request, options)
         job.build(model, target, request=plain, out=original, progress=tell, **options)
@@ -140,6 +141,29 @@ def until_met(
         if best is None:
             raise _impossible(goal, search.tries, refusal)
         return _kept(best, search.tries, out)
+
+
+@contextlib.contextmanager
+def traces_kept(scratch: Path, out: Path) -> Iterator[None]:
+    """Where the block ends without a bundle, keep what its tries measured in `<out>-trace` and let
+    the error name that place.
+    """
+    try:
+        yield
+    except (EdgeccError, KeyboardInterrupt) as error:
+        kept = out.parent / f"{out.name}-trace"
+        moved = {str(path): str(kept / path.name) for path in scratch.glob("try-*/*/trace/*")}
+        for there, here in moved.items():
+            shutil.copytree(there, here, dirs_exist_ok=True)
+        if not moved:
+            raise
+        told = [error.message, error.hint or ""] if isinstance(error, EdgeccError) else [str(error)]
+        for there, here in moved.items():
+            told = [text.replace(there, here) for text in told]
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(told[0]) from None
+        said = f"what was measured: {kept}"
+        raise type(error)(told[0], hint=f"{told[1]}. {said}" if told[1] else said) from None
 
 
 def _as_it_is(request: Request, options: Mapping[str, Any]) -> Request:

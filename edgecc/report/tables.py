@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from edgecc.report.engine import finishing_lines, precision_lines
@@ -226,7 +226,8 @@ def table(*columns: str) -> Table:
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         right = column.startswith("=")
-        rows.add_column(column.lstrip("="), justify="right" if right else "left", overflow="fold")
+        justify: JustifyMethod = "right" if right else "left"  # a number is not broken over lines
+        rows.add_column(column.lstrip("="), justify=justify, overflow="fold", no_wrap=right)
     return rows
 
 

@@ -138,6 +138,18 @@ def test_a_record_is_compared_by_itself(folder: Path, tmp_path: Path) -> None:
     assert "there is no measurement" in nothing.stderr
 
 
+def test_a_record_without_times_is_told_beside_the_others(folder: Path, tmp_path: Path) -> None:
+    record = record_of(tmp_path / "r.jsonl", folder.name)
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text(record.read_text().splitlines()[0] + "\n")
+    result = edgecc("compare", record, empty, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert list(found["runs"]) == ["r.jsonl"]
+    assert "holds no times" in found["without_times"]["empty.jsonl"]
+    assert edgecc("compare", empty).exit_code == 7
+
+
 def test_a_plan_takes_measured_prices_unless_told_otherwise(folder: Path, tmp_path: Path) -> None:
     assert edgecc("import", folder, record_of(tmp_path / "r.jsonl", folder.name)).exit_code == 0
     onnx.save(NETWORK, tmp_path / "net.onnx")

@@ -143,9 +143,20 @@ def read_job(named):
     job["latency"] = dict(DEFAULTS["latency"], **(given.get("latency") or {}))
     job["order"] = job["order"] or "".join(sorted(bundles))
     if not job["record"]:
-        name = time.strftime("record-%Y%m%d-%H%M%S.jsonl")
-        job["record"] = os.path.join(job["bundles"][min(bundles)], "trace", name)
+        job["record"] = unused(os.path.join(job["bundles"][min(bundles)], "trace"))
+    if os.path.exists(job["record"]):
+        raise SessionError(2, "{} is there already".format(job["record"]), "name another record")
     return job
+
+
+def unused(folder):
+    """Return the path of a record that begins now."""
+    stem = os.path.join(folder, time.strftime("record-%Y%m%d-%H%M%S"))
+    path, number = stem + ".jsonl", 1
+    while os.path.exists(path):
+        number += 1
+        path = "{}-{}.jsonl".format(stem, number)
+    return path
 
 
 def read(path):

@@ -235,6 +235,12 @@ def test_a_job_is_read_whole(a: Path) -> None:
     (a / "job.json").write_text('{"bundles": {"A": "x"}, "latency": {"seconds": 3}}')
     found = measuring.read_job([str(a / "job.json")])
     assert found["latency"] == {"seconds": 3, "min_samples": 200, "max_samples": 20000}
+    Path(found["record"]).parent.mkdir(parents=True)
+    Path(found["record"]).touch()
+    given = {"bundles": {"A": str(a)}, "record": found["record"]}
+    (a / "job.json").write_text(json.dumps(given))
+    with pytest.raises(SessionError, match="is there already"):
+        measuring.read_job([str(a / "job.json")])
     (a / "job.json").write_text('{"bundles": {"long": "x"}}')
     with pytest.raises(SessionError, match="names of one letter"):
         measuring.read_job([str(a / "job.json")])

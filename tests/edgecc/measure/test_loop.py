@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from edgecc.measure.loop import Search, Try
+from edgecc.errors import UnstableError
+from edgecc.measure.loop import Search, Try, traces_kept
 
 
 def searched(goal: float, takes: float, *, least: float = 0.0, tries: int = 5) -> Search:
@@ -42,3 +45,24 @@ def test_each_that_meets_the_budget_keeps_more_than_the_one_before() -> None:
 def test_a_budget_out_of_reach_is_given_up() -> None:
     assert not met(searched(0.3, 0.4))
     assert not met(searched(0.5, 0.2, least=0.45, tries=20))
+
+
+@pytest.mark.parametrize("kind", [UnstableError, KeyboardInterrupt])
+def test_what_was_measured_outlives_a_loop_that_failed(
+    tmp_path: Path, kind: type[BaseException]
+) -> None:
+    scratch, out = tmp_path / "scratch", tmp_path / "small"
+    record = scratch / "try-1/small/trace/20261128-234500/record.jsonl"
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    kept = tmp_path / "small-trace/20261128-234500/record.jsonl"
+    with pytest.raises(kind) as caught, traces_kept(scratch, out):
+        raise kind(f"What was recorded: {record}")
+    assert kept.read_text() == "{}"
+    assert f"What was recorded: {kept}" in str(caught.value)
+
+
+def test_a_loop_that_measured_nothing_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UnstableError, match=r"^x$"), traces_kept(tmp_path, tmp_path / "small"):
+        raise UnstableError("x")
+    assert list(tmp_path.iterdir()) == []

@@ -40,7 +40,7 @@ from networks import (
 from peers import PEERS
 
 import edgecc
-from edgecc import job
+from edgecc import preview
 from edgecc.errors import BudgetError, EdgeccError
 
 FOUNDING = ("basis", "dac", "depthwise", "hetconv", "msgc")
@@ -96,7 +96,7 @@ class Bench:
         self.folds = network.folds()
         self._standard = [y for fold in self.folds for y in outputs(network.model, fold.inputs)]
         self.original = self.score([network.model] * len(self.folds))
-        found = job.inspect(network.model)
+        found = preview.inspect(network.model)
         pointwise = [c for c in found["convolutions"] if set(c["weight"][2:]) == {1}]
         self.keep = [c["name"] for c in pointwise] if network.only_3x3 else []
         kept = sum(c["macs"] for c in pointwise)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import platform
 import tempfile
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,18 +13,20 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from edgecc import bundle, catalog, distance
-from edgecc.conv import is_convolution
-from edgecc.cost import Ledger, count
+from edgecc.clock import Clock, Progress
+from edgecc.cost import Ledger
 from edgecc.device import description, pack
 from edgecc.device.description import describe
 from edgecc.lowering import Lowering
 from edgecc.oracle import Difference
+from edgecc.pipeline import Report
 from edgecc.plan import Plan
-from edgecc.precision import settle_precision, with_samples
+from edgecc.precision import Settled, settle_precision, with_samples
 from edgecc.report import record
 from edgecc.request import Asked, Request
+from edgecc.rewriting import Rewriting
 from edgecc.settle import settle
-from edgecc.shapes import GivenShapes, read_shapes
+from edgecc.shapes import GivenShapes, Shape, read_shapes
 from edgecc.source import Source
 from edgecc.target import Arrays, Artifact, Backend, EngineWish, Target
 from edgecc.verify import DebugPasses, Proofs
@@ -35,8 +34,6 @@ from edgecc.verify import DebugPasses, Proofs
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-Progress = Callable[[str], None]
-"""Called with the name of each stage as it begins, and with "stage: what it is at"."""
 STAGES = (
     "load",
     "reference",
@@ -61,28 +58,6 @@ class Build:
 
     def __fspath__(self) -> str:
         return str(self.folder)
-
-
-@dataclass
-class Clock:
-    """Seconds by stage."""
-
-    tell: Progress
-    seconds: dict[str, float] = field(default_factory=dict)
-    now: str = ""
-
-    def detail(self, text: str) -> None:
-        """Tell what the stage is at."""
-        self.tell(f"{self.now}: {text}")
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage, and tell that it begins."""
-        self.now = name
-        self.tell(name)
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - start, 4)
 
 
 def build(
@@ -127,126 +102,144 @@ def build(
     versions = {**_versions(), **lowering.versions()}
     folder = Path(out) if out is not None else Path(f"{path.stem}-{board.name}")
     with bundle.staging(folder) as stage, tempfile.TemporaryDirectory() as scratch:
-        with clock.stage("load"):
-            source = Source.read(path, read_shapes(shape), Path(scratch), dynamic=lowering.dynamic)
-        with clock.stage("reference"):
-            own = Path(inputs) if inputs else None
-            proofs = Proofs.of(source.runnable, source.model, source.shapes, own)
-            debug = [DebugPasses(Path(debug_passes), proofs)] if debug_passes else []
-        with clock.stage("prepare"):
-            prepared = catalog.prepare().run(source.model, debug)
-            written = bundle.save_model(source.model, stage / bundle.MODEL)
-            before = proofs.check_prepared(written, debug[0].culprit if debug else None)
-            _refuse_early(source.model, board, lowering, Path(scratch))
-        ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
-        with clock.stage("plan"):
-            place = source.workplace(board, ledger, Path(scratch), clock.detail, lowering.name)
-            rewriting = settle(wish, place)
-        with clock.stage("rewrite"):
-            decided = rewriting.run(source.model, [ledger, *debug], Path(scratch), clock.detail)
-            decided += catalog.tidy().run(source.model, [ledger, *debug])
-        with clock.stage("legalise"):
-            legalised = catalog.pipeline(lowering.legalisation(board)).run(source.model, debug)
-            _sign(source.model)
-            written = bundle.save_model(source.model, stage / bundle.MODEL)
-        with clock.stage("precision"):
-            narrow = settle_precision(
-                lowering,
-                board,
-                source.model,
-                written,
-                rewriting.samples.feeds if rewriting.samples else [proofs.inputs],
-                Path(scratch),
-                evaluation=wish.evaluation,
-                tell=clock.detail,
-            )
-        with clock.stage("verify"):
-            outputs = proofs.run(written)
-            macs = ledger.costs[0].total.macs
-            after = distance.measure(proofs, written, outputs, rewriting.samples, macs)
-        with clock.stage("lower"):
-            artifact = narrow.lowering.build(written, board, stage, clock.detail)
-            lowered = _check_lowered(narrow.lowering, artifact, stage, proofs, outputs)
-        report = {
-            **record.of_build(source.record, board.name, str(rewriting.rewrites), source.shapes),
-            **record.of_rewriting(rewriting),
-            **record.of_costs(source.params, ledger.costs),
-            "decisions": record.of_decisions(decided, ledger.costs),
-            "passes": record.of_passes([*prepared, *decided, *legalised]),
-            "verify": record.of_verify(proofs, before, after, lowered),
-            "precision": narrow.record,
-            "artifact": artifact.to_json(),
-            **({"debug": debug[0].to_json()} if debug else {}),
-        }
+        site = Site(stage, Path(scratch), clock, board, lowering, wish)
+        start = _prepare(site, path, read_shapes(shape), inputs, debug_passes)
+        network = _rewrite(site, start)
+        artifact, report = _lower(site, start, network)
         with clock.stage("bundle"):
-            made = Plan.of(
-                source.record["sha256"],
-                decided,
-                catalog.passes(),
-                followed=rewriting.rewrites if isinstance(rewriting.rewrites, Plan) else None,
-                calibration=rewriting.samples_used,
-            )
-            (stage / bundle.PLAN).write_text(made.to_json())
+            (stage / bundle.PLAN).write_text(_plan(start, network).to_json())
             report["timings_s"] = dict(clock.seconds)
             bundle.write_json(stage / bundle.REPORT, report)
-            told = describe(stage, source.model, board, artifact)
+            told = describe(stage, start.source.model, board, artifact)
             bundle.write_json(stage / description.NAME, told)
             pack.write(stage / pack.NAME)
-            bundle.write_manifest(stage, versions, source.record["sha256"])
+            bundle.write_manifest(stage, versions, start.source.record["sha256"])
     return Build(folder, report)
 
 
-def explain(
-    model: str | Path,
-    target: str = "host",
-    *,
-    request: Request | None = None,
-    shape: GivenShapes | None = None,
-    progress: Progress = lambda stage: None,
-    **asked: Unpack[Asked],
-) -> dict[str, Any]:
-    """Return what `build` would do to each convolution and why, without lowering or writing.
+@dataclass(frozen=True)
+class Site:
+    """Where a build takes place, and what it is for."""
 
-    The keys are those of report.json; what only a whole build knows is absent.
-    """
-    board = catalog.target(target)
-    wish, clock = request or Request.of(**asked), Clock(progress)
-    with tempfile.TemporaryDirectory() as scratch:
-        source = Source.read(Path(model), read_shapes(shape), Path(scratch), dynamic=True)
-        prepared = catalog.prepare().run(source.model)
-        ledger = Ledger(source.model, source.shapes.inputs, catalog.infer_shapes)
-        with clock.stage("plan"):
-            place = source.workplace(board, ledger, Path(scratch), clock.detail)
-            rewriting = settle(wish, place)
-        with clock.stage("rewrite"):
-            decided = rewriting.run(source.model, [ledger], Path(scratch), clock.detail)
-            decided += catalog.tidy().run(source.model, [ledger])
-    return {
-        **record.of_build(source.record, board.name, str(rewriting.rewrites), source.shapes),
-        **record.of_rewriting(rewriting),
-        **record.of_costs(source.params, ledger.costs),
-        "decisions": record.of_decisions(decided, ledger.costs),
-        "passes": record.of_passes([*prepared, *decided]),
+    stage: Path
+    """The folder that becomes the bundle."""
+    scratch: Path
+    clock: Clock
+    board: Target
+    lowering: Backend
+    wish: Request
+
+
+@dataclass(frozen=True)
+class Start:
+    """The prepared network, and the proofs that everything after it is held against."""
+
+    source: Source
+    proofs: Proofs
+    debug: list[DebugPasses]
+    passes: list[Report]
+    difference: Difference
+    """What preparing changed."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network as the bundle has it."""
+
+    written: Path
+    rewriting: Rewriting
+    decided: list[Report]
+    legalised: list[Report]
+    ledger: Ledger
+    narrow: Settled
+    """Its precision."""
+
+
+def _prepare(
+    site: Site,
+    path: Path,
+    shapes: Mapping[str, Shape],
+    inputs: str | Path | None,
+    debug_passes: str | Path | None,
+) -> Start:
+    """Load the model, compute what it puts out, and clear it up."""
+    clock = site.clock
+    with clock.stage("load"):
+        source = Source.read(path, shapes, site.scratch, dynamic=site.lowering.dynamic)
+    with clock.stage("reference"):
+        own = Path(inputs) if inputs else None
+        proofs = Proofs.of(source.runnable, source.model, source.shapes, own)
+        debug = [DebugPasses(Path(debug_passes), proofs)] if debug_passes else []
+    with clock.stage("prepare"):
+        prepared = catalog.prepare().run(source.model, debug)
+        written = bundle.save_model(source.model, site.stage / bundle.MODEL)
+        before = proofs.check_prepared(written, debug[0].culprit if debug else None)
+        _refuse_early(source.model, site.board, site.lowering, site.scratch)
+    return Start(source, proofs, debug, prepared, before)
+
+
+def _rewrite(site: Site, start: Start) -> Network:
+    """Plan, decompose, legalise, and settle the precision."""
+    clock, board, lowering, graph = site.clock, site.board, site.lowering, start.source.model
+    ledger = Ledger(graph, start.source.shapes.inputs, catalog.infer_shapes)
+    with clock.stage("plan"):
+        place = start.source.workplace(board, ledger, site.scratch, clock.detail, lowering.name)
+        rewriting = settle(site.wish, place)
+    with clock.stage("rewrite"):
+        decided = rewriting.run(graph, [ledger, *start.debug], site.scratch, clock.detail)
+        decided += catalog.tidy().run(graph, [ledger, *start.debug])
+    with clock.stage("legalise"):
+        legalised = catalog.pipeline(lowering.legalisation(board)).run(graph, start.debug)
+        _sign(graph)
+        written = bundle.save_model(graph, site.stage / bundle.MODEL)
+    with clock.stage("precision"):
+        narrow = settle_precision(
+            lowering,
+            board,
+            graph,
+            written,
+            rewriting.samples.feeds if rewriting.samples else [start.proofs.inputs],
+            site.scratch,
+            evaluation=site.wish.evaluation,
+            tell=clock.detail,
+        )
+    return Network(written, rewriting, decided, legalised, ledger, narrow)
+
+
+def _lower(site: Site, start: Start, network: Network) -> tuple[Artifact, dict[str, Any]]:
+    """Verify the network, lower it, and report the whole build."""
+    proofs, samples, costs = start.proofs, network.rewriting.samples, network.ledger.costs
+    with site.clock.stage("verify"):
+        outputs = proofs.run(network.written)
+        after = distance.measure(proofs, network.written, outputs, samples, costs[0].total.macs)
+    with site.clock.stage("lower"):
+        lowering = network.narrow.lowering
+        artifact = lowering.build(network.written, site.board, site.stage, site.clock.detail)
+        lowered = _check_lowered(lowering, artifact, site.stage, proofs, outputs)
+    source, rewrites = start.source, str(network.rewriting.rewrites)
+    return artifact, {
+        **record.of_build(source.record, site.board.name, rewrites, source.shapes),
+        **record.of_rewriting(network.rewriting),
+        **record.of_costs(source.params, costs),
+        "decisions": record.of_decisions(network.decided, costs),
+        "passes": record.of_passes([*start.passes, *network.decided, *network.legalised]),
+        "verify": record.of_verify(proofs, start.difference, after, lowered),
+        "precision": network.narrow.record,
+        "artifact": artifact.to_json(),
+        **({"debug": start.debug[0].to_json()} if start.debug else {}),
     }
 
 
-def inspect(model: str | Path, *, shape: GivenShapes | None = None) -> dict[str, Any]:
-    """Return what a model is made of: inputs, operators, and each convolution with its cost."""
-    source = Source.read_only(Path(model), read_shapes(shape))
-    catalog.prepare().run(source.model)
-    costs = count(source.model, source.shapes.inputs, catalog.infer_shapes)
-    return {
-        **record.of_build(source.record, "", "", source.shapes),
-        "macs": costs.total.macs,
-        "params": source.params,
-        "uncounted": costs.uncounted,
-        "operators": dict(Counter(node.op_type for node in source.model.graph).most_common()),
-        "convolutions": [
-            record.of_convolution(node, costs.by_node[node.name or ""])
-            for node in source.model.graph
-            if is_convolution(node)
-        ],
-    }
+def _plan(start: Start, network: Network) -> Plan:
+    """The plan that gives the same network again."""
+    rewriting = network.rewriting
+    return Plan.of(
+        start.source.record["sha256"],
+        network.decided,
+        catalog.passes(),
+        followed=rewriting.rewrites if isinstance(rewriting.rewrites, Plan) else None,
+        calibration=rewriting.samples_used,
+    )
 
 
 def _refuse_early(graph: ir.Model, board: Target, lowering: Backend, scratch: Path) -> None:

@@ -51,7 +51,7 @@ def explain(
 
       edgecc explain model-host
     """
-    from edgecc import bundle, job
+    from edgecc import bundle, job, preview
     from edgecc.report.explanation import show_explanation
 
     if model.is_dir():
@@ -59,7 +59,7 @@ def explain(
     else:
         request = asked.request(locals())
         with StageProgress(f"edgecc explain {model.name}", job.STAGES) as progress:
-            found = job.explain(model, target, request=request, shape=shape, progress=progress)
+            found = preview.explain(model, target, request=request, shape=shape, progress=progress)
     if as_json:
         show_json(found)
         return

@@ -16,10 +16,10 @@ def inspect(model: Model, shape: Shapes = None, as_json: AsJson = False) -> None
 
       edgecc inspect model.onnx --shape input:1,3,320,320 --json
     """
-    from edgecc import job
+    from edgecc import preview
     from edgecc.report.tables import show_model
 
-    found = job.inspect(model, shape=shape)
+    found = preview.inspect(model, shape=shape)
     if as_json:
         show_json(found)
         return

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from residual import FAMILIES, X, decided
 
-from edgecc import job
+from edgecc import job, preview
 from edgecc.calibration.preprocessing import Preprocessing
 from edgecc.errors import UsageError
 
@@ -100,6 +100,6 @@ def test_samples_that_a_plan_does_not_use(
     job.build(model, passes="basis(rank=4)", out=tmp_path / "first")
     plan = tmp_path / "first" / "plan.json"
     with pytest.raises(UsageError, match="and there are no samples") as caught:
-        job.explain(model, plan=plan, **asked)
+        preview.explain(model, plan=plan, **asked)
     assert "--calib" in str(caught.value.hint)
-    assert job.explain(model, plan=plan, calib=calib, samples=8)["calibration"]["samples"] == 8
+    assert preview.explain(model, plan=plan, calib=calib, samples=8)["calibration"]["samples"] == 8

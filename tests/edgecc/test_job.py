@@ -14,7 +14,7 @@ from batchnormed import NETWORK
 from helpers import conv_model, normal, parse
 
 import edgecc
-from edgecc import catalog, job
+from edgecc import catalog, job, preview
 from edgecc.errors import BuildError, ModelError, UsageError
 from edgecc.verify import verify_bundle
 
@@ -171,14 +171,14 @@ def test_orders_that_cannot_be_followed(
 
 def test_explain_says_what_build_does(save: Save, tmp_path: Path) -> None:
     model = save(NETWORK)
-    explained = job.explain(model, passes="basis(energy=0.9)")
+    explained = preview.explain(model, passes="basis(energy=0.9)")
     built = job.build(model, passes="basis(energy=0.9)", out=tmp_path / "out").report
     for key in ("decisions", "macs", "params", "model"):
         assert explained[key] == built[key]
 
 
 def test_inspect_counts_the_prepared_network(save: Save) -> None:
-    found = job.inspect(save(NETWORK))
+    found = preview.inspect(save(NETWORK))
     assert [c["name"] for c in found["convolutions"]] == ["Conv_a", "Conv_c"]
     assert found["convolutions"][1]["weight"] == [32, 16, 3, 3]
     assert found["operators"]["Conv"] == 2

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from helpers import conv_model, normal, parse
 
-from edgecc import job, oracle
+from edgecc import job, oracle, preview
 from edgecc.errors import BuildError, ModelError
 from edgecc.model import load
 from edgecc.verify import Proofs
@@ -70,7 +70,7 @@ def test_flipped_bytes_never_do_worse_than_an_error(tmp_path: Path) -> None:
 
 def is_refused(path: Path) -> bool:
     try:
-        job.inspect(path)
+        preview.inspect(path)
     except ModelError:
         return True
     return False

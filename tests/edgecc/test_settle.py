@@ -15,7 +15,7 @@ from helpers import normal, outputs, parse
 from residual import FAMILIES, NETWORK, W, X, decided
 from sampled import cost_of, samples
 
-from edgecc import catalog, distance, job
+from edgecc import catalog, distance, job, preview
 from edgecc.calibration.preprocessing import Preprocessing
 from edgecc.errors import BudgetError, ModelError, UsageError
 from edgecc.planning.budget import Goal
@@ -57,7 +57,7 @@ def test_a_budget_is_met_by_what_is_built(model: Path, calib: Path, tmp_path: Pa
 def test_explain_says_what_build_does(model: Path, calib: Path, tmp_path: Path) -> None:
     asked: Any = {"macs": "50%", "params": 0.6, "calib": calib, "families": FAMILIES}
     built = job.build(model, out=tmp_path / "out", **asked).report
-    explained = job.explain(model, **asked)
+    explained = preview.explain(model, **asked)
     for key in ("decisions", "macs", "params", "goal", "calibration", "planning"):
         assert explained[key] == built[key]
 
@@ -76,21 +76,21 @@ def test_samples_repair_what_the_weights_alone_lose(
 
 
 def test_what_the_user_wants_kept_is_kept(model: Path, calib: Path, tmp_path: Path) -> None:
-    report = job.explain(model, macs=0.7, calib=calib, families="basis", keep="Conv_a, *_y")
+    report = preview.explain(model, macs=0.7, calib=calib, families="basis", keep="Conv_a, *_y")
     assert decided(report) == {"Conv_a": None, "Conv_c": "basis", "Conv_y": None}
     assert list(report["planning"]["convolutions"]) == ["Conv_c"]
     assert report["macs"]["after"] <= 0.7 * report["macs"]["before"]
     with pytest.raises(UsageError, match="no convolution is called 'Conv_b'") as caught:
-        job.explain(model, macs=0.5, keep="Conv_a, Conv_b")
+        preview.explain(model, macs=0.5, keep="Conv_a, Conv_b")
     assert "did you mean Conv_" in str(caught.value.hint)
     with pytest.raises(BudgetError, match=r"--macs 0\.5") as nothing:
-        job.explain(model, macs=0.5, keep="*")
+        preview.explain(model, macs=0.5, keep="*")
     assert nothing.value.hint == "the nearest that can be reached is --macs 1"
 
 
 def test_only_the_families_that_are_named_are_chosen(model: Path, calib: Path) -> None:
     for families in ("spatial_svd", "dac", "tucker2, basis"):
-        report = job.explain(model, macs=0.6, calib=calib, families=families)
+        report = preview.explain(model, macs=0.6, calib=calib, families=families)
         chosen = set(decided(report).values()) - {None}
         assert chosen
         assert chosen <= set(families.split(", "))
@@ -99,7 +99,7 @@ def test_only_the_families_that_are_named_are_chosen(model: Path, calib: Path) -
 def test_a_small_error_costs_little_and_a_large_one_much(model: Path, calib: Path) -> None:
     kept = []
     for error in (0.02, "60%"):
-        report = job.explain(model, max_error=error, calib=calib, families=FAMILIES)
+        report = preview.explain(model, max_error=error, calib=calib, families=FAMILIES)
         kept.append(report["macs"]["after"])
     assert kept[0] > kept[1]
 
@@ -131,14 +131,14 @@ def test_what_was_tried_is_recorded(model: Path, calib: Path, tmp_path: Path) ->
     assert 1 < len(search["trials"]) <= TRIALS
     for trial in search["trials"]:
         assert trial["accepted"] == (trial["metric"] >= original - 0.02)
-    followed = job.explain(model, plan=tmp_path / "out/plan.json", calib=calib)
+    followed = preview.explain(model, plan=tmp_path / "out/plan.json", calib=calib)
     assert followed["search"] == search
     assert followed["planning"] is None
 
 
 def test_without_a_loss_nothing_is_tried(model: Path, calib: Path) -> None:
-    assert job.explain(model, macs=0.6, calib=calib, families="basis")["search"] is None
-    assert job.explain(model, passes="basis(rank=4)")["search"] is None
+    assert preview.explain(model, macs=0.6, calib=calib, families="basis")["search"] is None
+    assert preview.explain(model, passes="basis(rank=4)")["search"] is None
 
 
 def test_outputs_are_compared_on_the_samples(model: Path, calib: Path, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_many_samples_are_not_all_compared(
 
 
 def test_what_stood_in_between_was_never_counted(model: Path, calib: Path) -> None:
-    report = job.explain(model, passes="spatial_svd(rank=6), basis(rank=2)", calib=calib)
+    report = preview.explain(model, passes="spatial_svd(rank=6), basis(rank=2)", calib=calib)
     own = [d for d in report["decisions"] if d["convolution"] in ("Conv_a", "Conv_c", "Conv_y")]
     parts = [d for d in report["decisions"] if d not in own]
     assert sum(d["macs"]["before"] for d in own) == report["macs"]["before"]
@@ -184,7 +184,7 @@ def test_what_stood_in_between_was_never_counted(model: Path, calib: Path) -> No
 def test_a_target_decides_the_granule_and_the_prices(model: Path, calib: Path) -> None:
     told = {}
     for target in ("host", "rpi4", "xavier"):
-        report = job.explain(model, target, macs=0.5, calib=calib, families="basis")
+        report = preview.explain(model, target, macs=0.5, calib=calib, families="basis")
         told[target] = report["planning"]["prices"]
     assert all(target in prices for target, prices in told.items())
 

@@ -227,7 +227,8 @@ def test_a_folder_that_is_no_bundle(remote: Remote, tmp_path: Path) -> None:
         remote.put(tmp_path)
 
 
-def test_a_job_is_read_whole(a: Path) -> None:
+def test_a_job_is_read_whole(a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # paths in a job are relative to where it is read
     found = measuring.read_job([str(a)])
     assert found["bundles"] == {"A": str(a)}
     assert (found["order"], found["rounds"], found["energy"]) == ("A", 4, {"seconds": 30.0})

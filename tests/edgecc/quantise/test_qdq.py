@@ -169,13 +169,14 @@ def test_the_same_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert quantised(NETWORK, tmp_path)[0].path.read_bytes() == before
 
 
-def test_networks_in_int8_are_not_quantised_again(save: Save) -> None:
+def test_networks_in_int8_are_not_quantised_again(save: Save, tmp_path: Path) -> None:
     text = """g (float[N,4,10,10] x) => (float[A,B,C,D] y) {
         q = QuantizeLinear(x, s) d = DequantizeLinear(q, s) y = Conv(d, w)
     }"""
     weights = {"w": normal(3, 4, 1, 1), "s": np.float32(0.1)}
     with pytest.raises(BuildError, match="quantised already"):
-        quantise(save(parse(text, weights)), {"x": 1.0, "d": 1.0}, Path("never"))
+        quantise(save(parse(text, weights)), {"x": 1.0, "d": 1.0}, tmp_path / "never")
+    assert not (tmp_path / "never").exists()
 
 
 def test_old_opsets_are_raised(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_from_a_model_to_measured_prices(user: User) -> None:
     )
     doctor = user.edgecc("doctor", "--device", "jetson")
     assert "nothing is missing" in doctor.stdout
-    times = ("--rounds", "3", "--seconds", "1", "--energy-seconds", "2", "--spread", NOISE)
+    times = ("--rounds", "3", "--seconds", "1", "--energy-seconds", "5", "--spread", NOISE)
     where = ("--device", "jetson", "--mode", "MAXN")
     first = user.edgecc("bench", "B", *where, "--against", NETWORK, *times)
     print(first.stdout, first.stderr)

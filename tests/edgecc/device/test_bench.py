@@ -29,7 +29,8 @@ def folder(
     save: Callable[..., Path], tmp_path: Path, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     monkeypatch.setenv(CONFIG, str(sshd.config))
-    model = save(conv_model(8, 8, (3, 3)))
+    # large enough that the stand-in, which ends after 100,000 runs, runs for as long as asked
+    model = save(conv_model(32, 32, (3, 3), size=64))
     return job.build(model, "xavier", passes="", out=tmp_path / "net").folder
 
 

@@ -16,7 +16,6 @@ from edgecc import bundle, catalog, distance
 from edgecc.clock import Clock, Progress
 from edgecc.cost import Ledger
 from edgecc.device import description, pack
-from edgecc.device.description import describe
 from edgecc.lowering import Lowering
 from edgecc.oracle import Difference
 from edgecc.pipeline import Report
@@ -110,7 +109,7 @@ def build(
             (stage / bundle.PLAN).write_text(_plan(start, network).to_json())
             report["timings_s"] = dict(clock.seconds)
             bundle.write_json(stage / bundle.REPORT, report)
-            told = describe(stage, start.source.model, board, artifact)
+            told = description.describe(stage, start.source.model, board, artifact)
             bundle.write_json(stage / description.NAME, told)
             pack.write(stage / pack.NAME)
             bundle.write_manifest(stage, versions, start.source.record["sha256"])

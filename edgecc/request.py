@@ -73,7 +73,6 @@ class Request:
     not decide what becomes of the network."""
     relu_aware: bool | None = None
     """Whether to fit what a ReLU lets through; None is as the plan says, and yes."""
-    """Look at the ReLU behind a convolution: slower, worth it at a third of the multiply-adds."""
     prices: str | Path | None = None
     """A table of measured layer times of the target, or "model"; None is what was measured with
     such a board and backend on this machine, and the board's roofline where nothing was."""

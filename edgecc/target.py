@@ -10,12 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgecc.closing import Closing
 from edgecc.engine_wish import CALIBRATION as CALIBRATION
 from edgecc.engine_wish import INT8_MODEL as INT8_MODEL
 from edgecc.engine_wish import EngineWish as EngineWish
@@ -149,7 +149,7 @@ class Artifact:
         return cls(**{**data, "files": tuple(data["files"])})
 
 
-class Session(ABC):
+class Session(Closing):
     """A network ready to run: a dictionary of arrays in, a dictionary of arrays out."""
 
     inputs: tuple[TensorSpec, ...]
@@ -162,20 +162,6 @@ class Session(ABC):
         Errors: `edgecc.errors.UsageError` for a missing or unknown name, or an array whose type
         or shape the network does not take.
         """
-
-    def close(self) -> None:  # noqa: B027  (most sessions hold nothing to release)
-        """Release what the session holds; running it afterwards is an error."""
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Backend(ABC):

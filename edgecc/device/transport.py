@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
+from edgecc.closing import Closing
 from edgecc.device import copying
 from edgecc.device.process import Done as Done
 from edgecc.device.process import Lines, SilentError, finish
@@ -33,7 +33,7 @@ exit $code
 """A POSIX shell that ends a command when its own input ends, as it does when the link is lost."""
 
 
-class Transport(ABC):
+class Transport(Closing):
     """A way to a device. Every failure of it is a `DeviceError`."""
 
     name: str
@@ -48,20 +48,6 @@ class Transport(ABC):
     def failure(self, done: Done) -> DeviceError | None:
         """Return why the way itself failed, where `done` says that it did."""
         return None
-
-    def close(self) -> None:  # noqa: B027  (a way that holds nothing has nothing to leave)
-        """Leave the device. Nothing else is called afterwards."""
-
-    def __enter__(self) -> Transport:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def run(
         self,

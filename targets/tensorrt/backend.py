@@ -48,39 +48,23 @@ class TensorrtBackend(Backend):
 
     def with_engine(self, target: Target, wish: EngineWish) -> Backend:
         """Return the backend with a wish that `target` can meet (see `Backend.with_engine`)."""
-        engine = _engine(target)
-        precision = wish.precision or engine.precisions[0]
-        known = [*engine.precisions, *([BEST] if "int8" in engine.precisions else [])]
-        if precision not in known:
-            raise UsageError(
-                f"{target.name} has no {precision} in TensorRT", hint=did_you_mean(precision, known)
-            )
-        if wish.dla is not None and not 0 <= wish.dla < engine.dla_cores:
-            cores = {0: "has no DLA", 1: "has one DLA core, 0"}.get(
-                engine.dla_cores, f"has the DLA cores 0 to {engine.dla_cores - 1}"
-            )
-            raise UsageError(f"--dla {wish.dla}: {target.name} {cores}", hint="leave --dla away")
-        if wish.dla is not None and precision == "fp32":
-            raise UsageError("the DLA computes in FP16 and INT8", hint="--precision fp16")
-        return replace(self, wish=EngineWish(precision, wish.dla, _version(engine, wish.tensorrt)))
+        return replace(self, wish=_settled(target, wish))
 
     def computes_in(self, target: Target) -> Precision:
         """Return the precision that layers are priced in."""
-        wished = self._settled(target).wish.precision
+        wished = self._asked(target)[0].precision
         return next((known for known in target.precisions if known == wished), "int8")
 
     def legalisation(self, target: Target) -> str:
         """Return the passes that make a model readable by the board's release."""
-        wish = self._settled(target).wish
-        release = versions.release(wish.tensorrt or "")
+        wish, release = self._asked(target)
         return recipe.legalisation(release, target.name, on_dla=wish.dla is not None)
 
     def quantisation(self, target: Target) -> Quantisation | None:
         """Return how INT8 is told to the engine: explicitly, or by a cache (DLA, TensorRT 7)."""
-        wish = self._settled(target).wish
+        wish, release = self._asked(target)
         if wish.precision not in ("int8", BEST):
             return None
-        release = versions.release(wish.tensorrt or "")
         form: Literal["qdq", "cache", "both"] = "qdq" if release.at_least(10, 0) else "both"
         if wish.dla is not None or not release.at_least(8, 0):
             form = "cache"
@@ -92,7 +76,7 @@ class TensorrtBackend(Backend):
 
     def refuse(self, model: Path, target: Target) -> None:
         """Refuse what the tables of the board's release say it cannot build."""
-        release = versions.release(self._settled(target).wish.tensorrt or "")
+        _, release = self._asked(target)
         refuse(check.check(model, release), f"{target.name} runs {release}")
         if "int8" not in _engine(target).precisions:
             refuse(check.quantised(model), f"{target.name} has a GPU")
@@ -104,8 +88,7 @@ class TensorrtBackend(Backend):
 
         Errors: `edgecc.errors.BuildError` with the node and the reason where it cannot.
         """
-        wish = self._settled(target).wish
-        release = versions.release(wish.tensorrt or "")
+        wish, release = self._asked(target)
         read = recipe.engine_model(model, on_dla=wish.dla is not None)
         tell(f"what {release} takes")
         found = parser.consult(read, release)
@@ -139,13 +122,10 @@ class TensorrtBackend(Backend):
             hint=f"its model.onnx runs in onnxruntime; what is missing: {artifact.missing}",
         )
 
-    def _settled(self, target: Target) -> TensorrtBackend:
-        """With the board's own choices where nothing is wished."""
-        if self.wish.precision and self.wish.tensorrt:
-            return self
-        made = self.with_engine(target, self.wish)
-        assert isinstance(made, TensorrtBackend)
-        return made
+    def _asked(self, target: Target) -> tuple[EngineWish, Release]:
+        """The wish, with the board's own choices where nothing is wished, and the release."""
+        wish = _settled(target, self.wish)
+        return wish, versions.release(wish.tensorrt or "")
 
 
 def _engine(target: Target) -> Engine:
@@ -155,6 +135,25 @@ def _engine(target: Target) -> Engine:
             hint="what it must tell is in edgecc.hardware.Engine",
         )
     return target.engine
+
+
+def _settled(target: Target, wish: EngineWish) -> EngineWish:
+    """A wish that the board can meet, complete. Errors: `edgecc.errors.UsageError`."""
+    engine = _engine(target)
+    precision = wish.precision or engine.precisions[0]
+    known = [*engine.precisions, *([BEST] if "int8" in engine.precisions else [])]
+    if precision not in known:
+        raise UsageError(
+            f"{target.name} has no {precision} in TensorRT", hint=did_you_mean(precision, known)
+        )
+    if wish.dla is not None and not 0 <= wish.dla < engine.dla_cores:
+        cores = {0: "has no DLA", 1: "has one DLA core, 0"}.get(
+            engine.dla_cores, f"has the DLA cores 0 to {engine.dla_cores - 1}"
+        )
+        raise UsageError(f"--dla {wish.dla}: {target.name} {cores}", hint="leave --dla away")
+    if wish.dla is not None and precision == "fp32":
+        raise UsageError("the DLA computes in FP16 and INT8", hint="--precision fp16")
+    return EngineWish(precision, wish.dla, _version(engine, wish.tensorrt))
 
 
 def _version(engine: Engine, asked: str | None) -> str:

@@ -125,7 +125,7 @@ def test_both_are_asked(save: Save) -> None:
 def test_what_edgecc_emits_is_parsed(assets: Path, tmp_path: Path, target: str, name: str) -> None:
     model = assets / "models" / f"{name}.onnx"
     built = job.build(model, target=target, passes="", shape=SHAPES.get(name), out=tmp_path / "out")
-    _taken(built.folder / "model.onnx", target)
+    check_taken(built.folder / "model.onnx", target)
 
 
 @pytest.mark.slow
@@ -136,10 +136,10 @@ def test_what_edgecc_rewrites_is_parsed(
 ) -> None:
     model = assets / "models" / f"{name}.onnx"
     built = job.build(model, target=target, shape=SHAPES.get(name), out=tmp_path / "out")
-    _taken(built.folder / "model.onnx", target)
+    check_taken(built.folder / "model.onnx", target)
 
 
-def _taken(path: Path, target: str) -> None:
+def check_taken(path: Path, target: str) -> None:
     """Neither the parser nor the table of the target's newest release refuses it."""
     engine = catalog.targets()[target].engine
     board = release(engine.versions[0] if engine else "8.5")
